@@ -1,0 +1,5 @@
+//! The routing manifest: read, substituted, checked.
+
+mod model;
+
+pub use model::*;

@@ -1,0 +1,63 @@
+//! What the way of a record says about itself, for `outrigger dev`: one
+//! observation per outcome.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::outcome::FailureClass;
+
+/// Something that happened to one record.
+#[derive(Clone, Debug)]
+pub struct Observation {
+    /// The route; `None` where no route took the record.
+    pub route: Option<Arc<str>>,
+    /// Where the record came from.
+    pub topic: Arc<str>,
+    /// Where the record came from.
+    pub partition: i32,
+    /// Where the record came from.
+    pub offset: i64,
+    /// The event's id, if it could be decoded.
+    pub id: Option<String>,
+    /// 1 for the first attempt; 0 where nothing was attempted.
+    pub attempt: u32,
+    /// What happened.
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// The handler answered and its outputs, if any, are acknowledged.
+    Handled {
+        /// How many were published.
+        outputs: usize,
+        /// Of the call.
+        duration: Duration,
+    },
+    /// An attempt failed; another follows.
+    Retry {
+        /// Of the failure.
+        class: FailureClass,
+        /// Of the failure.
+        reason: String,
+        /// Until the next attempt.
+        delay: Duration,
+    },
+    /// The dead letter is acknowledged.
+    DeadLettered {
+        /// Of the failure.
+        class: FailureClass,
+        /// Of the failure.
+        reason: String,
+        /// Where it was written.
+        topic: String,
+    },
+    /// Settled without a trace, as the manifest says.
+    Dropped {
+        /// Of the failure.
+        class: FailureClass,
+        /// Of the failure.
+        reason: String,
+    },
+}
