@@ -1,0 +1,100 @@
+//! How the clients are configured, and which properties are not the manifest's to set.
+
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
+
+use crate::manifest::Kafka;
+
+/// What both kinds of client share: brokers, identity, the manifest's properties.
+fn base(kafka: &Kafka, role: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("client.id", format!("outrigger-{role}"));
+    config.set_log_level(RDKafkaLogLevel::Info);
+    config.set("log.connection.close", "false");
+    config.set("topic.metadata.refresh.interval.ms", "30000");
+    for (name, value) in &kafka.properties {
+        if applies(name, role) {
+            config.set(name, value.reveal());
+        }
+    }
+    config.set("bootstrap.servers", &kafka.bootstrap_servers);
+    config
+}
+
+/// Properties that only one kind of client knows: the other would warn about them.
+fn applies(name: &str, role: &str) -> bool {
+    const CONSUMER: &[&str] = &[
+        "fetch.",
+        "queued.",
+        "session.timeout.ms",
+        "heartbeat.interval.ms",
+        "max.poll.interval.ms",
+        "group.",
+        "partition.assignment.strategy",
+        "isolation.level",
+        "check.crcs",
+        "max.partition.fetch.bytes",
+    ];
+    const PRODUCER: &[&str] = &[
+        "queue.buffering.",
+        "linger.ms",
+        "batch.",
+        "compression.",
+        "message.timeout.ms",
+        "delivery.timeout.ms",
+        "request.required.acks",
+        "request.timeout.ms",
+        "partitioner",
+        "sticky.partitioning.linger.ms",
+        "retries",
+        "message.send.max.retries",
+    ];
+    let others = if role == "consumer" { PRODUCER } else { CONSUMER };
+    !others.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// The consumer's configuration.
+pub fn consumer(kafka: &Kafka) -> ClientConfig {
+    let mut defaults = ClientConfig::new();
+    // Each partition's queue is read on its own, so these bounds hold per partition.
+    defaults.set("queued.max.messages.kbytes", "2048");
+    defaults.set("queued.min.messages", "20000");
+    // With the default of 1 s a partition stalls whenever its queue was full once.
+    defaults.set("fetch.queue.backoff.ms", "5");
+    defaults.set("partition.assignment.strategy", "cooperative-sticky");
+    defaults.set("isolation.level", "read_committed");
+    let mut config = over(defaults, base(kafka, "consumer"));
+    config.set("group.id", &kafka.group_id);
+    config.set("enable.auto.commit", "false");
+    config.set("enable.auto.offset.store", "false");
+    config.set("enable.partition.eof", "true");
+    // A position that is out of range is an error that is decided on, not a silent jump.
+    config.set("auto.offset.reset", "error");
+    config
+}
+
+/// The configuration of a producer; `role` is `outputs` or `dead-letters`.
+pub fn producer(kafka: &Kafka, role: &str, message_timeout: Duration) -> ClientConfig {
+    let mut defaults = ClientConfig::new();
+    defaults.set("linger.ms", "5");
+    // The default is 1 GiB.
+    defaults.set("queue.buffering.max.kbytes", "65536");
+    // How the Java clients choose a partition for a key, so that co-partitioned topics stay so.
+    defaults.set("partitioner", "murmur2_random");
+    defaults.set("message.timeout.ms", message_timeout.as_millis().to_string());
+    let mut config = over(defaults, base(kafka, role));
+    config.set("enable.idempotence", "true");
+    config.set("acks", "all");
+    config
+}
+
+/// `defaults` with everything that `config` sets on top.
+fn over(mut defaults: ClientConfig, config: ClientConfig) -> ClientConfig {
+    for (name, value) in config.config_map() {
+        defaults.set(*name, *value);
+    }
+    defaults.set_log_level(config.log_level);
+    defaults
+}
