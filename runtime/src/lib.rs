@@ -1,6 +1,7 @@
 //! Outrigger: a Kafka sidecar that runs sandboxed WebAssembly event handlers.
 
 pub mod event;
+pub mod kafka;
 pub mod manifest;
 pub mod observe;
 pub mod outcome;

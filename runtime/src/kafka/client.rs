@@ -93,7 +93,7 @@ pub fn producer(kafka: &Kafka, role: &str, message_timeout: Duration) -> ClientC
 /// `defaults` with everything that `config` sets on top.
 fn over(mut defaults: ClientConfig, config: ClientConfig) -> ClientConfig {
     for (name, value) in config.config_map() {
-        defaults.set(*name, *value);
+        defaults.set(name, value);
     }
     defaults.set_log_level(config.log_level);
     defaults
