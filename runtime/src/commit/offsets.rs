@@ -100,6 +100,11 @@ impl Offsets {
         self.window.front().map_or_else(|| self.end(), |slot| slot.offset)
     }
 
+    /// Records that are kept track of: from the lowest unsettled one up, settled ones included.
+    pub fn span(&self) -> usize {
+        self.window.len()
+    }
+
     /// How many delivered records are not settled.
     pub fn unsettled(&self) -> usize {
         self.unsettled

@@ -1,0 +1,231 @@
+//! Publishing: outputs and dead letters on their way to the broker, and the
+//! acknowledgements on their way back.
+//!
+//! In: a message and a token. Out: exactly one [`Ack`] for each message that was
+//! taken, in the inbox of the worker that the token names.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{Producer as _, ProducerContext, ThreadedProducer};
+use rdkafka::types::RDKafkaErrorCode;
+use tokio::sync::Notify;
+
+use crate::kafka::{client, produce};
+use crate::logging::KafkaLog;
+use crate::manifest::Kafka;
+use crate::metrics::Metrics;
+use crate::settle::Message;
+use crate::worker::effect::{Ack, Channel, Token};
+
+/// After this a message whose fate is open is reported as such, and published again.
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A worker's acknowledgements. Bounded by what the worker has handed out.
+#[derive(Debug, Default)]
+pub struct Inbox {
+    acks: Mutex<Vec<(Token, Ack)>>,
+    filled: Notify,
+}
+
+impl Inbox {
+    fn put(&self, token: Token, ack: Ack) {
+        let mut acks = self.acks.lock().unwrap_or_else(PoisonError::into_inner);
+        acks.push((token, ack));
+        // The worker takes all there is: it is woken for the first one only.
+        if acks.len() == 1 {
+            drop(acks);
+            self.filled.notify_one();
+        }
+    }
+
+    /// Takes all that is there; `into` must be empty and its memory is used for the next ones.
+    pub fn take(&self, into: &mut Vec<(Token, Ack)>) {
+        std::mem::swap(&mut *self.acks.lock().unwrap_or_else(PoisonError::into_inner), into);
+    }
+
+    /// Waits until there is something to take.
+    pub async fn filled(&self) {
+        self.filled.notified().await;
+    }
+}
+
+/// Why a message was not taken.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NotTaken {
+    /// The producer's queue is full: try again after the next acknowledgement.
+    Full,
+    /// It will not be taken as it is, or not now: as if this had been its acknowledgement.
+    Failed(Ack),
+}
+
+/// The producers of the process: one for outputs and one for dead letters, so
+/// that neither waits behind the other.
+pub struct Publisher {
+    producers: [Producer; 2],
+    metrics: Metrics,
+}
+
+struct Producer {
+    kafka: Kafka,
+    channel: Channel,
+    inboxes: Arc<[Inbox]>,
+    current: Mutex<Arc<ThreadedProducer<Context>>>,
+}
+
+struct Context {
+    inboxes: Arc<[Inbox]>,
+    log: KafkaLog,
+}
+
+impl Publisher {
+    /// Connects in the background.
+    ///
+    /// # Errors
+    /// If librdkafka refuses the configuration.
+    pub fn new(kafka: &Kafka, inboxes: Arc<[Inbox]>, metrics: Metrics) -> KafkaResult<Publisher> {
+        let producer = |channel| Producer::new(kafka.clone(), channel, inboxes.clone());
+        Ok(Publisher { producers: [producer(Channel::Outputs)?, producer(Channel::DeadLetters)?], metrics })
+    }
+
+    /// Hands a message to a producer, which copies it. `worker` gets the acknowledgement.
+    ///
+    /// # Errors
+    /// The message was not taken, and no acknowledgement will come.
+    pub fn publish(&self, channel: Channel, message: &Message, worker: u8, token: Token) -> Result<(), NotTaken> {
+        let result = self.producers[channel as usize].send(message, token.pack(worker));
+        if let Err(NotTaken::Failed(_)) = &result {
+            self.metrics.publish_error();
+        }
+        result
+    }
+}
+
+impl Producer {
+    fn new(kafka: Kafka, channel: Channel, inboxes: Arc<[Inbox]>) -> KafkaResult<Producer> {
+        let current = Mutex::new(Arc::new(Producer::client(&kafka, channel, &inboxes)?));
+        Ok(Producer { kafka, channel, inboxes, current })
+    }
+
+    fn client(kafka: &Kafka, channel: Channel, inboxes: &Arc<[Inbox]>) -> KafkaResult<ThreadedProducer<Context>> {
+        let role = match channel {
+            Channel::Outputs => "outputs",
+            Channel::DeadLetters => "dead-letters",
+        };
+        let context = Context { inboxes: inboxes.clone(), log: KafkaLog::new(role) };
+        client::producer(kafka, role, MESSAGE_TIMEOUT).create_with_context(context)
+    }
+
+    fn send(&self, message: &Message, token: usize) -> Result<(), NotTaken> {
+        let producer = self.current.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (key, value) = (message.key.as_deref(), message.value.as_deref());
+        let native = producer.client().native_ptr();
+        match produce::produce(native, &message.topic, key, value, message.headers.iter(), token) {
+            Ok(()) => Ok(()),
+            Err(RDKafkaErrorCode::QueueFull) => Err(NotTaken::Full),
+            Err(error) => {
+                if let Some((_, why)) = produce::fatal_error(native) {
+                    self.renew(&producer, &why);
+                }
+                Err(NotTaken::Failed(ack(error)))
+            }
+        }
+    }
+
+    /// Replaces a producer that ended with a fatal error. What the old one held is
+    /// purged and reported as unknown, and so published again on the new one.
+    fn renew(&self, failed: &Arc<ThreadedProducer<Context>>, why: &str) {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if !Arc::ptr_eq(&current, failed) {
+            return;
+        }
+        match Producer::client(&self.kafka, self.channel, &self.inboxes) {
+            Ok(new) => {
+                tracing::error!(why, channel = ?self.channel, "the producer ended with a fatal error; a new one takes over");
+                let old = std::mem::replace(&mut *current, Arc::new(new));
+                // Dropping waits for its reports, which a worker must not.
+                std::thread::spawn(move || drop(old));
+            }
+            // The old one stays and refuses; the next message tries again.
+            Err(error) => tracing::error!(why, %error, "the producer ended with a fatal error and cannot be replaced"),
+        }
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        self.log.line(level, facility, text);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.log.error(&error, reason);
+    }
+}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = usize;
+
+    // Runs on the producer's thread and must not panic.
+    fn delivery(&self, result: &DeliveryResult<'_>, token: usize) {
+        let (worker, token) = Token::unpack(token);
+        let ack = match result {
+            Ok(_) => Ack::Written,
+            Err((error, _)) => ack(error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown)),
+        };
+        if let Some(inbox) = self.inboxes.get(worker as usize) {
+            inbox.put(token, ack);
+        }
+    }
+}
+
+/// What a producer's error means for the message.
+fn ack(error: RDKafkaErrorCode) -> Ack {
+    use RDKafkaErrorCode::*;
+    let reason = error.to_string();
+    match error {
+        MessageSizeTooLarge | InvalidMessageSize => Ack::TooLarge(reason),
+        UnknownTopic
+        | UnknownTopicOrPartition
+        | UnknownPartition
+        | InvalidTopic
+        | TopicAuthorizationFailed
+        | PolicyViolation
+        | InvalidRecord
+        | InvalidTimestamp
+        | InvalidArgument => Ack::Refused(reason),
+        // Among them: timed out and purged, which say nothing about whether it was written.
+        _ => Ack::Unknown(reason),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_have_been_written_is_unknown() {
+        for error in [RDKafkaErrorCode::MessageTimedOut, RDKafkaErrorCode::PurgeInflight, RDKafkaErrorCode::Fatal] {
+            assert!(matches!(ack(error), Ack::Unknown(_)), "{error}");
+        }
+        assert!(matches!(ack(RDKafkaErrorCode::MessageSizeTooLarge), Ack::TooLarge(_)));
+        assert!(matches!(ack(RDKafkaErrorCode::UnknownTopic), Ack::Refused(_)));
+    }
+
+    #[test]
+    fn an_inbox_gives_everything_once() {
+        let inbox = Inbox::default();
+        let token = |key| Token::unpack(key).1;
+        inbox.put(token(1), Ack::Written);
+        inbox.put(token(2), Ack::Refused("no".into()));
+        let mut taken = Vec::new();
+        inbox.take(&mut taken);
+        assert_eq!(taken, [(token(1), Ack::Written), (token(2), Ack::Refused("no".into()))]);
+        taken.clear();
+        inbox.take(&mut taken);
+        assert!(taken.is_empty());
+    }
+}

@@ -1,0 +1,150 @@
+//! What the polling thread and the worker both know of one assigned partition.
+//! Plain atomics: each is written by one side and read by the other.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::*};
+
+use crate::manifest::Buffer;
+
+/// One assignment of one partition. A later assignment of the same partition has another.
+#[derive(Debug)]
+pub struct Account {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// The partition.
+    pub partition: i32,
+    /// Set when the partition was taken away: guests see it and stop.
+    pub fence: Arc<AtomicBool>,
+    limit: Buffer,
+    records: AtomicUsize,
+    bytes: AtomicUsize,
+    span: AtomicUsize,
+    blocked: AtomicBool,
+    position: AtomicI64,
+    oldest_ms: AtomicI64,
+}
+
+/// No timestamp.
+const NONE: i64 = i64::MIN;
+
+/// How far reading may run ahead of the lowest record that is not settled, in
+/// multiples of the bound on records: each record in between costs 16 bytes, settled or not.
+const SPAN: usize = 8;
+
+impl Account {
+    /// A partition that was assigned at `position`, the next offset to read.
+    pub fn new(topic: Arc<str>, partition: i32, position: i64, limit: Buffer) -> Arc<Account> {
+        Arc::new(Account {
+            topic,
+            partition,
+            fence: Arc::new(AtomicBool::new(false)),
+            limit,
+            records: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            span: AtomicUsize::new(0),
+            blocked: AtomicBool::new(false),
+            position: AtomicI64::new(position),
+            oldest_ms: AtomicI64::new(NONE),
+        })
+    }
+
+    /// How many more records may be read now. The bound on bytes is passed by at
+    /// most one batch. 0 marks the partition as blocked until [`Account::release`]
+    /// has freed half of its bounds.
+    pub fn room(&self) -> usize {
+        if self.blocked.load(Acquire) {
+            return 0;
+        }
+        let records = self.records.load(Acquire);
+        let span = self.span.load(Acquire);
+        if records >= self.limit.records
+            || self.bytes.load(Acquire) >= self.limit.bytes
+            || span >= self.limit.records * SPAN
+        {
+            self.blocked.store(true, Release);
+            // The worker may have released everything in between, and would not look again.
+            if self.below_half() {
+                self.blocked.store(false, Release);
+            }
+            return 0;
+        }
+        self.limit.records - records
+    }
+
+    /// Whether reading waits for the worker.
+    pub fn is_blocked(&self) -> bool {
+        self.blocked.load(Acquire)
+    }
+
+    /// Counts records that are handed to the worker.
+    pub fn add(&self, records: usize, bytes: usize) {
+        self.records.fetch_add(records, AcqRel);
+        self.bytes.fetch_add(bytes, AcqRel);
+    }
+
+    /// Counts settled records off. True when a blocked partition may be read again:
+    /// the polling thread is then to be woken.
+    pub fn release(&self, records: usize, bytes: usize) -> bool {
+        self.records.fetch_sub(records, AcqRel);
+        self.bytes.fetch_sub(bytes, AcqRel);
+        self.blocked.load(Acquire) && self.below_half() && self.blocked.swap(false, AcqRel)
+    }
+
+    fn below_half(&self) -> bool {
+        self.records.load(Acquire) <= self.limit.records / 2
+            && self.bytes.load(Acquire) <= self.limit.bytes / 2
+            && self.span.load(Acquire) <= self.limit.records * SPAN / 2
+    }
+
+    /// Records delivered and not settled.
+    pub fn unsettled(&self) -> usize {
+        self.records.load(Acquire)
+    }
+
+    /// Bytes of the records delivered and not settled.
+    pub fn unsettled_bytes(&self) -> usize {
+        self.bytes.load(Acquire)
+    }
+
+    /// The worker's word on what may be committed, and on how many records from there on it keeps track of.
+    pub fn set_position(&self, position: i64, span: usize) {
+        self.span.store(span, Release);
+        self.position.store(position, Release);
+    }
+
+    /// What may be committed: every lower record is settled.
+    pub fn position(&self) -> i64 {
+        self.position.load(Acquire)
+    }
+
+    /// The timestamp of the lowest record that is not settled, as of the worker's last look.
+    pub fn set_oldest_ms(&self, timestamp_ms: Option<i64>) {
+        self.oldest_ms.store(timestamp_ms.unwrap_or(NONE), Release);
+    }
+
+    /// See [`Account::set_oldest_ms`].
+    pub fn oldest_ms(&self) -> Option<i64> {
+        Some(self.oldest_ms.load(Acquire)).filter(|&ms| ms != NONE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reading_stops_at_the_bound_and_goes_on_at_half() {
+        let account = Account::new("t".into(), 0, 0, Buffer { records: 10, bytes: 1000 });
+        assert_eq!(account.room(), 10);
+        account.add(10, 100);
+        assert_eq!(account.room(), 0);
+        assert!(account.is_blocked());
+        assert!(!account.release(4, 40));
+        assert_eq!(account.room(), 0, "still above half");
+        assert!(account.release(1, 10), "the one release that crosses half wakes the reader");
+        assert!(!account.release(1, 10));
+        assert_eq!(account.room(), 6);
+        account.add(1, 2000);
+        assert_eq!(account.room(), 0, "the bound on bytes");
+    }
+}
