@@ -1,11 +1,36 @@
 //! Outrigger: a Kafka sidecar that runs sandboxed WebAssembly event handlers.
+//!
+//! The way of one record, in the order of the modules below: [`source`] polls and
+//! copies it out, [`decode`] reads it as a CloudEvent, [`route`] says which
+//! handlers take it, [`dispatch`] when, [`invoke`] calls one under its limits,
+//! [`settle`] says what the outcome becomes, [`publish`] writes outputs and dead
+//! letters, and [`commit`] tells Kafka. [`worker`] is where they meet; [`app`]
+//! builds everything and connects it.
 
-pub mod commit;
+// The seven steps.
+pub mod source;
+pub mod decode;
+pub mod route;
 pub mod dispatch;
+pub mod invoke;
+pub mod settle;
+pub mod publish;
+pub mod commit;
+
+// What carries a record from step to step.
+pub mod envelope;
 pub mod event;
-pub mod kafka;
-pub mod manifest;
 pub mod observe;
 pub mod outcome;
 pub mod record;
-pub mod settle;
+pub mod worker;
+
+// What surrounds them.
+pub mod app;
+pub mod cli;
+pub mod dev;
+pub mod kafka;
+pub mod logging;
+pub mod manifest;
+pub mod metrics;
+pub mod probes;
