@@ -4,3 +4,4 @@
 //! the position up to which everything is settled, and what is settled beyond it.
 
 pub mod offsets;
+pub mod committer;

@@ -163,11 +163,12 @@ impl Core {
     }
 
     /// Lets the partition go, whatever is under way, and returns the position to
-    /// commit. Answers that come later are void.
-    pub fn release(&mut self, slot: Slot) -> Option<i64> {
-        let position = self.partition(slot)?.offsets.committable();
+    /// commit and the number of records from there on that were delivered. Answers that come later are void.
+    pub fn release(&mut self, slot: Slot) -> Option<(i64, usize)> {
+        let offsets = &self.partition(slot)?.offsets;
+        let released = (offsets.committable(), offsets.span());
         self.remove(slot.index);
-        Some(position)
+        Some(released)
     }
 
     fn remove(&mut self, index: u32) {
@@ -625,6 +626,16 @@ impl Core {
     /// Whether the polling thread waits for room that has come free since the last call.
     pub fn take_wake_reader(&mut self) -> bool {
         std::mem::take(&mut self.wake_reader)
+    }
+
+    /// Whether [`Core::next`] has something to hand out besides calls.
+    pub fn has_effects(&self) -> bool {
+        !self.effects.is_empty()
+    }
+
+    /// The route of a run that is not settled.
+    pub fn route(&mut self, id: RunId) -> Option<usize> {
+        Some(self.route_of(id)).filter(|&route| route != NO_ROUTE)
     }
 
     /// Attempts and messages that wait for a time.

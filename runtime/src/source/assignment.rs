@@ -1,0 +1,206 @@
+//! The partitions that this process holds: which worker has each, and what was
+//! read of it. Changed by the rebalance callback and read by the polling loop,
+//! which are one thread.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::time::{Duration, Instant};
+
+use prometheus::IntCounter;
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::types::RDKafkaErrorCode;
+use tokio::sync::mpsc;
+
+use super::position::metadata;
+use crate::commit::committer::Position;
+use crate::kafka::queue::{Item, PartitionQueue};
+use crate::metrics::Metrics;
+use crate::worker::account::Account;
+use crate::worker::effect::Slot;
+use crate::worker::{Command, Released};
+
+/// Records read from one partition before the next one has its turn.
+const BATCH: usize = 256;
+
+/// After a drain's deadline, how long a worker may take to answer: it interrupts
+/// what runs, and a guest in one long instruction answers at its next tick.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// The sending end of a worker's commands. Unbounded by itself: what bounds it
+/// are the accounts, since no record is read that its partition has no room for.
+pub type Commands = mpsc::UnboundedSender<Command>;
+
+/// One partition that this process holds.
+pub struct Held<C: ConsumerContext> {
+    /// Its worker.
+    pub worker: usize,
+    /// Its place at the worker.
+    pub slot: Slot,
+    /// What the worker and this thread both know.
+    pub account: Arc<Account>,
+    /// Where its records come from.
+    pub queue: PartitionQueue<C>,
+    /// Whether everything up to the end has been delivered.
+    pub at_end: bool,
+    began_ms: Option<i64>,
+    records: IntCounter,
+}
+
+/// All partitions held.
+pub struct Assignment<C: ConsumerContext> {
+    held: Vec<Held<C>>,
+    workers: Vec<Commands>,
+    epoch: u32,
+    /// Places at each worker that are free again.
+    free: Vec<Vec<u32>>,
+    places: Vec<u32>,
+    metrics: Metrics,
+}
+
+/// What one look at the queues brought.
+#[derive(Debug, Default)]
+pub struct Reading {
+    /// Records read.
+    pub records: usize,
+    /// Errors of single partitions.
+    pub errors: Vec<(Arc<str>, i32, RDKafkaErrorCode)>,
+}
+
+impl<C: ConsumerContext> Assignment<C> {
+    /// Nothing held yet.
+    pub fn new(workers: Vec<Commands>, metrics: Metrics) -> Assignment<C> {
+        let free = workers.iter().map(|_| Vec::new()).collect();
+        let places = vec![0; workers.len()];
+        Assignment { held: Vec::new(), workers, epoch: 0, free, places, metrics }
+    }
+
+    /// The partitions held.
+    pub fn held(&self) -> &[Held<C>] {
+        &self.held
+    }
+
+    /// Gives a partition to the worker that has the fewest.
+    pub fn add(&mut self, account: Arc<Account>, queue: PartitionQueue<C>, began_ms: Option<i64>) {
+        let load = |worker: usize| self.held.iter().filter(|held| held.worker == worker).count();
+        let worker = (0..self.workers.len()).min_by_key(|&worker| load(worker)).unwrap_or_default();
+        self.epoch = self.epoch.wrapping_add(1);
+        let index = self.free[worker].pop().unwrap_or_else(|| {
+            self.places[worker] += 1;
+            self.places[worker] - 1
+        });
+        let slot = Slot { index, epoch: self.epoch };
+        // A worker that has ended takes the process with it; see `app`.
+        _ = self.workers[worker].send(Command::Assign(slot, account.clone()));
+        let records = self.metrics.records(&account.topic);
+        self.held.push(Held { worker, slot, account, queue, at_end: false, began_ms, records });
+    }
+
+    /// Reads what is there, in turns, as far as there is room; never waits.
+    pub fn read(&mut self) -> Reading {
+        let mut reading = Reading::default();
+        for held in &mut self.held {
+            // The bell stays rung while there is no room, and is answered once there is.
+            let room = held.account.room().min(BATCH);
+            if room == 0 || !held.queue.bell().answer() {
+                continue;
+            }
+            let (mut records, mut bytes) = (Vec::new(), 0);
+            let at_end = &mut held.at_end;
+            let items = held.queue.read(room, |item| match item {
+                Item::Record(record) => {
+                    *at_end = false;
+                    bytes += record.size();
+                    records.push(record);
+                }
+                Item::End => *at_end = true,
+                Item::Error(error) => {
+                    reading.errors.push((held.account.topic.clone(), held.account.partition, error));
+                }
+            });
+            if items == room {
+                held.queue.bell().ring();
+            }
+            if !records.is_empty() {
+                reading.records += records.len();
+                held.records.inc_by(records.len() as u64);
+                held.account.add(records.len(), bytes);
+                _ = self.workers[held.worker].send(Command::Records(held.slot, records));
+            }
+        }
+        reading
+    }
+
+    /// Takes partitions back from their workers: what runs may finish until the
+    /// deadline. Returns the positions to commit. A worker that does not answer
+    /// is left behind, fenced, and its partitions have no position.
+    pub fn release(
+        &mut self,
+        which: impl Fn(&str, i32) -> bool,
+        deadline: Instant,
+        interrupt: &dyn Fn(),
+    ) -> Vec<(Position, Released)> {
+        let (gone, kept) = std::mem::take(&mut self.held)
+            .into_iter()
+            .partition(|held: &Held<C>| which(&held.account.topic, held.account.partition));
+        self.held = kept;
+        let mut by_worker: HashMap<usize, Vec<Held<C>>> = HashMap::new();
+        for held in gone {
+            self.metrics.remove_partition(&held.account.topic, held.account.partition);
+            by_worker.entry(held.worker).or_default().push(held);
+        }
+        let waiting: Vec<_> = by_worker
+            .into_iter()
+            .map(|(worker, held)| {
+                let slots = held.iter().map(|held| held.slot).collect();
+                let (answer, answers) = sync_channel(1);
+                _ = self.workers[worker].send(Command::Release { slots, deadline, answer });
+                (worker, held, answers)
+            })
+            .collect();
+        let mut released = Vec::new();
+        for (worker, held, answers) in waiting {
+            let mut answer = answers.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+            if answer.is_err() {
+                held.iter().for_each(|held| held.account.fence.store(true, std::sync::atomic::Ordering::Release));
+                interrupt();
+                answer = answers.recv_timeout(GRACE);
+            }
+            let Ok(answer) = answer else {
+                tracing::error!(worker, "a worker did not let its partitions go in time; their positions stay as committed");
+                // Their places are not used again: the worker may still hold them.
+                continue;
+            };
+            for held in held {
+                self.free[worker].push(held.slot.index);
+                if let Some(word) = answer.iter().find(|released| released.slot == held.slot) {
+                    released.push((held.position(word.position), *word));
+                }
+            }
+        }
+        released
+    }
+
+    /// What may be committed now.
+    pub fn positions(&self) -> Vec<Position> {
+        self.held.iter().map(|held| held.position(held.account.position())).collect()
+    }
+
+    /// Ends the workers.
+    pub fn stop_workers(&self) {
+        for worker in &self.workers {
+            _ = worker.send(Command::Stop);
+        }
+    }
+}
+
+impl<C: ConsumerContext> Held<C> {
+    fn position(&self, offset: i64) -> Position {
+        Position {
+            topic: self.account.topic.clone(),
+            partition: self.account.partition,
+            offset,
+            metadata: metadata(self.began_ms),
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! Source: one thread owns the consumer. It polls, copies records out to the
+//! worker that owns their partition, and commits what the workers have settled.
+//!
+//! In: the subscription. Out: [`Command`](crate::worker::Command)s to the workers,
+//! commits to Kafka. It never waits for a worker while it polls; a full partition
+//! is simply not read, and its fetching stops by itself.
+
+mod assignment;
+mod lag;
+mod position;
+mod rebalance;
+
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaErrorCode;
+
+pub use assignment::{Assignment, Commands};
+pub use rebalance::Context;
+
+use crate::commit::committer::Committer;
+use crate::kafka::{client, produce};
+use crate::manifest::Manifest;
+use crate::metrics::Metrics;
+use crate::probes::{Component, Health, Heart};
+
+/// The longest time without a look at the consumer's own queue, which rebalances come through.
+const IDLE: Duration = Duration::from_millis(100);
+/// How often lag is measured and readiness looked at.
+const MEASURE: Duration = Duration::from_secs(1);
+
+/// What the polling thread is told.
+#[derive(Clone, Copy, Debug)]
+pub enum Order {
+    /// Commit, drain, commit, leave, all before this time.
+    Stop(Instant),
+}
+
+/// How the polling thread ended.
+#[derive(Debug)]
+pub struct Stopped {
+    /// Why, if it was not told to.
+    pub failure: Option<String>,
+    /// Whether the last commit was answered, and with success.
+    pub committed: bool,
+    /// Records that were delivered and will come again: exact where the last
+    /// commit was answered, otherwise at most this many.
+    pub come_again: u64,
+}
+
+/// What the polling thread is made of.
+pub struct Parts {
+    /// The checked manifest.
+    pub manifest: Arc<Manifest>,
+    /// The workers.
+    pub workers: Vec<Commands>,
+    /// Makes running guests look at their fences.
+    pub interrupt: Box<dyn Fn() + Send + Sync>,
+    /// Orders from outside. The sender wakes this thread after sending.
+    pub orders: Receiver<Order>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// What readiness goes by.
+    pub health: Health,
+    /// Where the client's log lines go.
+    pub log: Arc<crate::logging::KafkaLog>,
+    /// Shown to others: positions and ends.
+    pub facts: Arc<lag::Facts>,
+    /// Says that the thread is alive.
+    pub heart: Heart,
+}
+
+pub use lag::{Facts, PartitionFacts};
+
+struct Source {
+    consumer: Arc<BaseConsumer<Context>>,
+    parts: Parts,
+    next_commit: Instant,
+    next_measure: Instant,
+}
+
+/// Runs the source on this thread until it is told to stop or cannot go on.
+///
+/// # Errors
+/// If librdkafka refuses the configuration or the subscription.
+pub fn run(parts: Parts) -> Result<Stopped, String> {
+    let assignment = Assignment::new(parts.workers.clone(), parts.metrics.clone());
+    let interrupt = parts.interrupt;
+    let parts = Parts { interrupt: Box::new(|| {}), ..parts };
+    let context = Context::new(parts.manifest.clone(), assignment, interrupt, parts.health.clone(), parts.log.clone());
+    let config = client::consumer(&parts.manifest.kafka);
+    let mut consumer: BaseConsumer<Context> =
+        config.create_with_context(context).map_err(|error| format!("the consumer cannot be made: {error}"))?;
+    let thread = std::thread::current();
+    consumer.set_nonempty_callback(move || thread.unpark());
+    let consumer = Arc::new(consumer);
+    let committer = Committer::new(consumer.clone(), parts.metrics.clone())
+        .map_err(|error| format!("the commit thread cannot be started: {error}"))?;
+    consumer.context().attach(&consumer, committer);
+    let topics: Vec<&str> = parts.manifest.kafka.topics.iter().map(|topic| topic.name.as_str()).collect();
+    consumer.subscribe(&topics).map_err(|error| format!("the topics cannot be subscribed to: {error}"))?;
+    parts.health.not_ready(Component::Assigned, "no partitions have been assigned yet");
+    parts.health.not_ready(Component::Consumer, "the group has not been joined yet");
+    let now = Instant::now();
+    let next_commit = now + parts.manifest.commit_interval;
+    Ok(Source { consumer, parts, next_commit, next_measure: now + MEASURE }.poll())
+}
+
+impl Source {
+    fn poll(mut self) -> Stopped {
+        loop {
+            let now = Instant::now();
+            self.parts.heart.beat(now);
+            if let Ok(Order::Stop(deadline)) = self.parts.orders.try_recv() {
+                return self.stop(deadline, None);
+            }
+            self.poll_group();
+            let busy = self.read();
+            if let Some(reason) = self.consumer.context().fatal() {
+                return self.stop(now + self.parts.manifest.shutdown_timeout, Some(reason));
+            }
+            if now >= self.next_commit {
+                self.commit();
+                self.next_commit = now + self.parts.manifest.commit_interval;
+            }
+            if now >= self.next_measure {
+                self.measure();
+                self.next_measure = now + MEASURE;
+            }
+            if !busy {
+                let until = self.next_commit.min(self.next_measure).saturating_duration_since(Instant::now());
+                std::thread::park_timeout(until.min(IDLE));
+            }
+        }
+    }
+
+    /// Looks at the consumer's own queue: rebalances run in here, errors come out.
+    fn poll_group(&self) {
+        match self.consumer.poll(Duration::ZERO) {
+            None => {}
+            Some(Err(error)) => self.group_error(&error),
+            Some(Ok(message)) => {
+                // Queues are split before partitions are assigned. Should one come
+                // this way all the same, it must not be skipped.
+                let (topic, partition) = (rdkafka::Message::topic(&message), rdkafka::Message::partition(&message));
+                let reason = format!("{topic}/{partition}: a record came past its partition's queue");
+                self.consumer.context().fail(reason);
+            }
+        }
+    }
+
+    fn group_error(&self, error: &KafkaError) {
+        let context = self.consumer.context();
+        if let KafkaError::MessageConsumptionFatal(code) = error {
+            let why = produce::fatal_error(self.consumer.client().native_ptr()).map_or(code.to_string(), |(_, why)| why);
+            context.fail(format!("the consumer ended with a fatal error: {why}"));
+            return;
+        }
+        match error.rdkafka_error_code() {
+            // Reported once for each, by the context.
+            Some(RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::Resolve) => {}
+            Some(RDKafkaErrorCode::PollExceeded) => {
+                tracing::error!("max.poll.interval.ms was exceeded and the group moved on; partitions are taken away and assigned anew");
+            }
+            _ => {
+                self.parts.log.error(error, &error.to_string());
+                self.parts.health.not_ready(Component::Consumer, error);
+            }
+        }
+    }
+
+    /// Reads the partitions' queues; true if there was something.
+    fn read(&self) -> bool {
+        let context = self.consumer.context();
+        let reading = context.assignment().read();
+        for (topic, partition, error) in &reading.errors {
+            match error {
+                RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::NoOffset => {
+                    context.relocate(&self.consumer, topic, *partition);
+                }
+                error => {
+                    let reason = format!("{topic}/{partition}: {error}");
+                    self.parts.log.error(&KafkaError::MessageConsumption(*error), &reason);
+                    self.parts.health.not_ready(Component::Consumer, reason);
+                }
+            }
+        }
+        if reading.records > 0 && reading.errors.is_empty() {
+            self.parts.health.ready(Component::Consumer);
+        }
+        reading.records > 0 || !reading.errors.is_empty()
+    }
+
+    fn commit(&self) {
+        let context = self.consumer.context();
+        let positions = context.assignment().positions();
+        if let Some(mut committer) = context.committer() {
+            committer.answer();
+            // Where one is under way, the next round brings what is newest then.
+            committer.start(positions);
+        }
+    }
+
+    fn measure(&self) {
+        let context = self.consumer.context();
+        if let Some(mut committer) = context.committer() {
+            if committer.answer().is_some_and(|answer| !answer.committed.is_empty()) {
+                self.parts.health.ready(Component::Consumer);
+            }
+            let assignment = context.assignment();
+            self.parts.facts.update(&self.consumer, assignment.held(), &committer, &self.parts.metrics);
+        }
+    }
+
+    /// Commits, drains, commits and leaves the group, in time.
+    fn stop(self, deadline: Instant, failure: Option<String>) -> Stopped {
+        let context = self.consumer.context().clone();
+        let whole = deadline.saturating_duration_since(Instant::now());
+        self.commit();
+        let drain_until = deadline - whole / 4;
+        let released = context.assignment().release(|_, _| true, drain_until, &|| {});
+        let held = released.len();
+        let interrupted = released.iter().filter(|(_, word)| word.interrupted).count();
+        let mut come_again: u64 = released.iter().map(|(_, word)| word.come_again as u64).sum();
+        let positions: Vec<_> = released.into_iter().map(|(position, _)| position).collect();
+        let mut committed = true;
+        if let Some(mut committer) = context.committer() {
+            let answer = committer.commit_by(positions.clone(), deadline - whole / 10);
+            committed = answer.as_ref().is_ok_and(|answer| answer.failed.is_empty());
+            if !committed {
+                let behind = |p: &crate::commit::committer::Position| {
+                    committer.committed(&p.topic, p.partition).map_or(p.offset, |at| p.offset - at).max(0) as u64
+                };
+                come_again += positions.iter().map(behind).sum::<u64>();
+            }
+        }
+        context.assignment().stop_workers();
+        self.leave(deadline);
+        self.parts.facts.ended();
+        tracing::info!(partitions = held, interrupted, committed, come_again, "stopped reading and committed");
+        self.parts.heart.beat(Instant::now());
+        Stopped { failure, committed, come_again }
+    }
+
+    /// Leaves the group. The consumer is not dropped: that can wait without end.
+    fn leave(&self, deadline: Instant) {
+        if let Err(error) = self.consumer.close_queue() {
+            tracing::warn!(%error, "the group could not be left; the broker notices by the session's timeout");
+            return;
+        }
+        while !self.consumer.closed() && Instant::now() < deadline {
+            self.consumer.poll(Duration::from_millis(20));
+        }
+    }
+}

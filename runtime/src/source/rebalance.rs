@@ -1,0 +1,284 @@
+//! The rebalance callbacks: partitions come and go on the polling thread, inside
+//! its call of `poll`.
+//!
+//! Assign: the committed offsets are read, decided on, first positions are
+//! committed, each partition gets a worker, and the list that was read is
+//! assigned. Revoke: workers drain until the deadline, positions are committed,
+//! the partitions go. Lost: nothing is waited for and nothing committed.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
+
+use super::assignment::Assignment;
+use super::position::{Positions, Resolved, Start, metadata};
+use crate::commit::committer::{Committer, Position};
+use crate::kafka::list;
+use crate::kafka::queue::{Bell, PartitionQueue};
+use crate::logging::KafkaLog;
+use crate::manifest::Manifest;
+use crate::probes::{Component, Health};
+use crate::worker::account::Account;
+
+/// How long the commit of a revoke may take.
+const COMMIT: Duration = Duration::from_secs(3);
+
+/// What the polling thread and its callbacks work with. The locks are taken by
+/// that one thread only, and never held across a call of `poll`.
+pub struct Context {
+    manifest: Arc<Manifest>,
+    assignment: Mutex<Assignment<Context>>,
+    committer: OnceLock<Mutex<Committer>>,
+    consumer: OnceLock<Weak<BaseConsumer<Context>>>,
+    fatal: Mutex<Option<String>>,
+    interrupt: Box<dyn Fn() + Send + Sync>,
+    health: Health,
+    log: Arc<KafkaLog>,
+    thread: std::thread::Thread,
+}
+
+impl Context {
+    /// A context for the consumer that is made on this thread.
+    pub fn new(
+        manifest: Arc<Manifest>,
+        assignment: Assignment<Context>,
+        interrupt: Box<dyn Fn() + Send + Sync>,
+        health: Health,
+        log: Arc<KafkaLog>,
+    ) -> Context {
+        Context {
+            manifest,
+            assignment: Mutex::new(assignment),
+            committer: OnceLock::new(),
+            consumer: OnceLock::new(),
+            fatal: Mutex::default(),
+            interrupt,
+            health,
+            log,
+            thread: std::thread::current(),
+        }
+    }
+
+    /// Connects the context with the consumer it was given to; before it subscribes.
+    pub fn attach(&self, consumer: &Arc<BaseConsumer<Context>>, committer: Committer) {
+        _ = self.consumer.set(Arc::downgrade(consumer));
+        _ = self.committer.set(Mutex::new(committer));
+    }
+
+    /// The partitions held.
+    pub fn assignment(&self) -> MutexGuard<'_, Assignment<Context>> {
+        locked(&self.assignment)
+    }
+
+    /// The committer; `None` before [`Context::attach`].
+    pub fn committer(&self) -> Option<MutexGuard<'_, Committer>> {
+        self.committer.get().map(locked)
+    }
+
+    /// Why the process has to end, if it has to.
+    pub fn fatal(&self) -> Option<String> {
+        locked(&self.fatal).clone()
+    }
+
+    /// Says that the process has to end; the first reason counts.
+    pub fn fail(&self, reason: String) {
+        tracing::error!("{reason}");
+        locked(&self.fatal).get_or_insert(reason);
+    }
+
+    fn assign(&self, consumer: &Arc<BaseConsumer<Context>>, wanted: &TopicPartitionList) -> KafkaResult<()> {
+        if wanted.count() == 0 {
+            return hand_over(consumer, wanted);
+        }
+        let positions = Positions { consumer, kafka: &self.manifest.kafka, now_ms: now_ms() };
+        match positions.resolve(wanted) {
+            Ok((list, resolved)) => {
+                self.take(consumer, &resolved);
+                self.commit_first(&resolved);
+                hand_over(consumer, &list)
+            }
+            Err(error) => {
+                // librdkafka then reads the stored offsets itself, and goes on trying.
+                tracing::warn!(%error, "the committed offsets could not be read in time; the partitions start at what is stored");
+                let mut list = TopicPartitionList::new();
+                for entry in list::entries(wanted) {
+                    list.add_partition_offset(entry.topic, entry.partition, Offset::Stored)?;
+                    self.hold(consumer, entry.topic.into(), entry.partition, -1, None);
+                }
+                hand_over(consumer, &list)
+            }
+        }
+    }
+
+    fn take(&self, consumer: &Arc<BaseConsumer<Context>>, resolved: &[Resolved]) {
+        for Resolved { topic, partition, start, committed, began_ms } in resolved {
+            let position = match start {
+                Start::Committed(offset) => *offset,
+                Start::First(offset) => *offset,
+                Start::Moved { to, what } => {
+                    tracing::warn!(%topic, partition, to, "{what}; reading goes on as onOffsetLost says");
+                    *to
+                }
+                Start::Lost(what) => {
+                    self.fail(format!("{topic}/{partition}: {what}; set kafka.onOffsetLost to earliest or latest to go on"));
+                    -1
+                }
+            };
+            if let Some(mut committer) = self.committer() {
+                committer.learn(topic.clone(), *partition, *committed);
+            }
+            self.hold(consumer, topic.clone(), *partition, position, *began_ms);
+        }
+    }
+
+    fn hold(
+        &self,
+        consumer: &Arc<BaseConsumer<Context>>,
+        topic: Arc<str>,
+        partition: i32,
+        position: i64,
+        began_ms: Option<i64>,
+    ) {
+        // The queue leaves the consumer's before the partition is assigned, so that
+        // no record takes the other way.
+        let bell = Bell::new(self.thread.clone());
+        match PartitionQueue::split(consumer, &topic, partition, bell) {
+            Some(queue) => {
+                let account = Account::new(topic, partition, position, self.manifest.buffer);
+                self.assignment().add(account, queue, began_ms);
+            }
+            None => self.fail(format!("{topic}/{partition}: the client has no queue for this partition")),
+        }
+    }
+
+    /// A start position counts once: it is committed now, so that a crash before
+    /// the first record is settled does not begin elsewhere.
+    fn commit_first(&self, resolved: &[Resolved]) {
+        let first = resolved.iter().filter_map(|r| match r.start {
+            Start::First(offset) | Start::Moved { to: offset, .. } => Some(Position {
+                topic: r.topic.clone(),
+                partition: r.partition,
+                offset,
+                metadata: metadata(r.began_ms),
+            }),
+            Start::Committed(_) | Start::Lost(_) => None,
+        });
+        self.commit(first.collect(), "the start positions");
+    }
+
+    fn commit(&self, positions: Vec<Position>, what: &str) {
+        let Some(mut committer) = self.committer() else { return };
+        if let Err(unanswered) = committer.commit_by(positions, Instant::now() + COMMIT) {
+            tracing::warn!("{what}: {unanswered}");
+        }
+    }
+
+    /// Finds a new place for a partition whose position is out of its log's range,
+    /// as `onOffsetLost` says. What was delivered before is let go: it belongs to
+    /// another log or comes again.
+    pub fn relocate(&self, consumer: &Arc<BaseConsumer<Context>>, topic: &str, partition: i32) {
+        let which = |t: &str, p: i32| t == topic && p == partition;
+        let released = self.assignment().release(which, Instant::now(), &*self.interrupt);
+        // Its position says where it stood; the broker's word on the committed offset may be older.
+        self.commit(released.into_iter().map(|(position, _)| position).collect(), "the position before the gap");
+        let mut wanted = TopicPartitionList::new();
+        wanted.add_partition(topic, partition);
+        let positions = Positions { consumer, kafka: &self.manifest.kafka, now_ms: now_ms() };
+        let place = positions.resolve(&wanted).and_then(|(_, resolved)| {
+            self.take(consumer, &resolved);
+            self.commit_first(&resolved);
+            let offset = self.assignment().held().last().map_or(-1, |held| held.account.position());
+            consumer.seek(topic, partition, Offset::Offset(offset), COMMIT)
+        });
+        if let Err(error) = place {
+            self.fail(format!("{topic}/{partition}: the position is out of range and no other could be found: {error}"));
+        }
+    }
+
+    fn revoke(&self, consumer: &Arc<BaseConsumer<Context>>, gone: &TopicPartitionList) {
+        let began = Instant::now();
+        // A lost list may name fewer partitions than are lost; what it names goes, and
+        // the rest is revoked with the next callback.
+        let lost = consumer.assignment_lost();
+        let deadline = if lost { began } else { began + self.manifest.drain_timeout };
+        let gone: Vec<_> = list::entries(gone).map(|entry| (entry.topic.to_owned(), entry.partition)).collect();
+        let which = |topic: &str, partition: i32| gone.iter().any(|(t, p)| t == topic && *p == partition);
+        let released = self.assignment().release(which, deadline, &*self.interrupt);
+        let interrupted = released.iter().filter(|(_, word)| word.interrupted).count();
+        if !lost {
+            let positions = released.into_iter().map(|(position, _)| position).collect();
+            self.commit(positions, "the positions of revoked partitions");
+        }
+        tracing::info!(partitions = gone.len(), lost, interrupted, took = ?began.elapsed(), "partitions revoked");
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        self.log.line(level, facility, text);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+            self.health.not_ready(Component::Consumer, format!("no broker can be reached: {reason}"));
+        }
+        self.log.error(&error, reason);
+    }
+}
+
+impl ConsumerContext for Context {
+    fn rebalance(&self, _: &BaseConsumer<Context>, err: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let Some(consumer) = self.consumer.get().and_then(Weak::upgrade) else { return };
+        match err {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
+                if let Err(error) = self.assign(&consumer, list) {
+                    self.fail(format!("an assignment of {} partitions could not be taken: {error}", list.count()));
+                    return;
+                }
+                let held = self.assignment().held().len();
+                tracing::info!(new = list.count(), held, "partitions assigned");
+                self.health.ready(Component::Assigned);
+                self.health.ready(Component::Consumer);
+            }
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => {
+                self.revoke(&consumer, list);
+                let result = match consumer.rebalance_protocol() {
+                    RebalanceProtocol::Cooperative => consumer.incremental_unassign(list),
+                    RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.unassign(),
+                };
+                if let Err(error) = result {
+                    self.fail(format!("revoked partitions could not be given back: {error}"));
+                }
+            }
+            error => {
+                // No partition can be relied on: fenced as on a lost assignment.
+                let error = RDKafkaErrorCode::from(error);
+                tracing::error!(%error, "rebalance failed; every partition is let go");
+                self.assignment().release(|_, _| true, Instant::now(), &*self.interrupt);
+                if let Err(error) = consumer.unassign() {
+                    self.fail(format!("partitions could not be given back: {error}"));
+                }
+            }
+        }
+    }
+}
+
+fn hand_over(consumer: &BaseConsumer<Context>, list: &TopicPartitionList) -> KafkaResult<()> {
+    match consumer.rebalance_protocol() {
+        RebalanceProtocol::Cooperative => consumer.incremental_assign(list),
+        RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.assign(list),
+    }
+}
+
+fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,188 @@
+//! What a worker says about itself: metrics, log lines, and what `outrigger dev` shows.
+
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::core::Core;
+use super::effect::Channel;
+use super::plan::Plan;
+use crate::metrics::{Metrics, RouteMetrics, WorkerMetrics};
+use crate::observe::{Observation, What};
+use crate::probes::{Component, Health};
+
+/// Log lines about failures per second and worker; more are counted and summed up.
+const LINES: u32 = 50;
+
+/// How often the age of the lowest unsettled record is looked up.
+const OLDEST: Duration = Duration::from_secs(1);
+
+/// Which workers cannot write, and why: readiness is the sum of them.
+#[derive(Debug)]
+pub struct Troubles {
+    health: Health,
+    of: Mutex<Vec<[Option<String>; 2]>>,
+}
+
+impl Troubles {
+    /// None yet, of this many workers.
+    pub fn new(health: Health, workers: usize) -> Arc<Troubles> {
+        health.ready(Component::Producer);
+        health.ready(Component::DeadLetters);
+        Arc::new(Troubles { health, of: Mutex::new(vec![[None, None]; workers]) })
+    }
+
+    fn set(&self, worker: usize, channel: Channel, trouble: Option<&str>) {
+        let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
+        if of[worker][channel as usize].as_deref() == trouble {
+            return;
+        }
+        of[worker][channel as usize] = trouble.map(str::to_owned);
+        let component = match channel {
+            Channel::Outputs => Component::Producer,
+            Channel::DeadLetters => Component::DeadLetters,
+        };
+        match of.iter().find_map(|troubles| troubles[channel as usize].as_ref()) {
+            Some(reason) => self.health.not_ready(component, reason),
+            None => self.health.ready(component),
+        }
+        if let Some(reason) = trouble {
+            tracing::warn!("{reason}; records wait until it works");
+        }
+    }
+}
+
+/// One worker's reporter.
+pub struct Reporter {
+    worker: usize,
+    routes: Vec<RouteMetrics>,
+    unrouted: RouteMetrics,
+    shares: WorkerMetrics,
+    troubles: Arc<Troubles>,
+    observer: Option<SyncSender<Observation>>,
+    lines: u32,
+    suppressed: u64,
+    second: Instant,
+    oldest: Instant,
+}
+
+impl Reporter {
+    /// A reporter for worker number `worker`. The observer, if any, gets every
+    /// observation; it must keep up, since a worker waits for it.
+    pub fn new(
+        worker: usize,
+        plan: &Plan,
+        metrics: &Metrics,
+        troubles: Arc<Troubles>,
+        observer: Option<SyncSender<Observation>>,
+        now: Instant,
+    ) -> Reporter {
+        Reporter {
+            worker,
+            routes: plan.manifest.routes.iter().map(|route| metrics.route(&route.name, &route.handler)).collect(),
+            unrouted: metrics.unrouted(),
+            shares: metrics.worker(),
+            troubles,
+            observer,
+            lines: 0,
+            suppressed: 0,
+            second: now,
+            oldest: now,
+        }
+    }
+
+    /// Whether every success is to be observed too.
+    pub fn observes(&self) -> bool {
+        self.observer.is_some()
+    }
+
+    /// A call ended.
+    pub fn called(&mut self, route: usize, duration: Duration) {
+        self.route(route).called(duration);
+    }
+
+    /// A success that nobody watches.
+    pub fn handled(&mut self, route: usize, outputs: usize) {
+        self.route(route).handled(outputs);
+    }
+
+    /// Counts, logs and shows what happened.
+    pub fn observe(&mut self, route: usize, observation: Observation) {
+        let counters = self.route(route);
+        match &observation.what {
+            What::Handled { outputs, .. } => counters.handled(*outputs),
+            What::Retry { class, .. } => {
+                counters.failed(*class);
+                counters.retried();
+            }
+            What::DeadLettered { class, .. } => {
+                counters.failed(*class);
+                counters.dead_lettered(*class);
+            }
+            What::Dropped { class, .. } => {
+                counters.failed(*class);
+                counters.dropped();
+            }
+        }
+        self.log(&observation);
+        if let Some(observer) = &self.observer
+            && let Err(TrySendError::Full(observation)) = observer.try_send(observation)
+        {
+            // Only the development view observes; waiting for the terminal is what it wants.
+            _ = observer.send(observation);
+        }
+    }
+
+    fn route(&mut self, route: usize) -> &mut RouteMetrics {
+        self.routes.get_mut(route).unwrap_or(&mut self.unrouted)
+    }
+
+    fn log(&mut self, observation: &Observation) {
+        if matches!(observation.what, What::Handled { .. }) {
+            return;
+        }
+        if self.lines >= LINES {
+            self.suppressed += 1;
+            return;
+        }
+        self.lines += 1;
+        let Observation { route, topic, partition, offset, id, attempt, what } = observation;
+        let (route, id) = (route.as_deref().unwrap_or("-"), id.as_deref().unwrap_or("-"));
+        match what {
+            What::Handled { .. } => {}
+            What::Retry { class, reason, delay } => {
+                tracing::info!(route, %topic, partition, offset, id, attempt, %class, ?delay, "attempt failed, will retry: {}", reason.escape_debug());
+            }
+            What::DeadLettered { class, reason, topic: to } => {
+                tracing::warn!(route, %topic, partition, offset, id, attempt, %class, to, "dead-lettered: {}", reason.escape_debug());
+            }
+            What::Dropped { class, reason } => {
+                tracing::warn!(route, %topic, partition, offset, id, attempt, %class, "dropped: {}", reason.escape_debug());
+            }
+        }
+    }
+
+    /// Brings the shared metrics up to date; to be called before the worker waits.
+    pub fn report(&mut self, core: &mut Core, now: Instant) {
+        self.routes.iter_mut().for_each(RouteMetrics::flush);
+        self.unrouted.flush();
+        let (bytes, records) = core.queued();
+        self.shares.queue_bytes.set(bytes);
+        self.shares.queue_records.set(records);
+        self.shares.retries_waiting.set(core.parked());
+        self.shares.paused_partitions.set(core.accounts().filter(|account| account.is_blocked()).count());
+        for channel in [Channel::Outputs, Channel::DeadLetters] {
+            self.troubles.set(self.worker, channel, core.trouble(channel));
+        }
+        if now >= self.oldest + OLDEST {
+            self.oldest = now;
+            core.report_oldest();
+        }
+        if now >= self.second + Duration::from_secs(1) {
+            if self.suppressed > 0 {
+                tracing::warn!(suppressed = self.suppressed, "more failures than can be logged one by one");
+            }
+            (self.lines, self.suppressed, self.second) = (0, 0, now);
+        }
+    }
+}
