@@ -45,7 +45,7 @@ mod tests {
     #[test]
     fn a_reason_stays_on_its_line() {
         assert_eq!(printable("a\r\n\tb\u{1b}[31m", 100), r"a\r\n\tb\u{1b}[31m");
-        assert_eq!(printable("a\u{202e}b\u{2028}", 100), r"a\u{202e}b\u{2028}");
+        assert_eq!(printable("\u{200e}a\u{202e}b\u{2066}\u{2028}", 100), r"\u{200e}a\u{202e}b\u{2066}\u{2028}");
         assert_eq!(printable("Zürich: \"ok\" \\ 'x'", 100), "Zürich: \"ok\" \\ 'x'");
     }
 

@@ -140,7 +140,7 @@ fn what_is_no_event_is_refused() {
         Output { extensions: vec![extension("")], ..output() },
         Output { extensions: vec![extension("data")], ..output() },
         Output { extensions: vec![extension("b"), extension("a"), extension("b")], ..output() },
-        Output { datacontenttype: Some("Application/CloudEvents+json".into()), ..output() },
+        Output { datacontenttype: Some(" Application/CloudEvents+json".into()), ..output() },
         header("CE_id"),
         header("Content-Type"),
         header("a\0b"),
