@@ -18,7 +18,14 @@ pub(super) const CONTENT_TYPE: &[u8] = b"application/cloudevents+json; charset=U
 /// - a JSON string where its content type is text or XML and it is UTF-8;
 /// - base64 otherwise, valid UTF-8 or not: events of one type look alike.
 pub(super) fn document(output: &Output, id: &str, source: &str) -> Result<Vec<u8>, serde_json::Error> {
-    let mut document = Vec::with_capacity(512 + output.data.as_ref().map_or(0, |data| data.len() + data.len() / 3));
+    let data = output.data.as_deref().map(|data| form(data, output.datacontenttype.as_deref()));
+    let size = match &data {
+        None => 0,
+        Some(Form::Json(value)) => value.get().len(),
+        Some(Form::Text(text)) => text.len(),
+        Some(Form::Base64(text)) => text.len(),
+    };
+    let mut document = Vec::with_capacity(512 + size);
     let mut json = serde_json::Serializer::new(&mut document);
     let mut members = json.serialize_map(None)?;
     members.serialize_entry("specversion", "1.0")?;
@@ -31,12 +38,11 @@ pub(super) fn document(output: &Output, id: &str, source: &str) -> Result<Vec<u8
     for (name, value) in &output.extensions {
         members.serialize_entry(name, value)?;
     }
-    if let Some(data) = &output.data {
-        match form(data, output.datacontenttype.as_deref()) {
-            Form::Json(value) => members.serialize_entry("data", value)?,
-            Form::Text(text) => members.serialize_entry("data", text)?,
-            Form::Bytes => members.serialize_entry("data_base64", &STANDARD.encode(data))?,
-        }
+    match data {
+        None => {}
+        Some(Form::Json(value)) => members.serialize_entry("data", value)?,
+        Some(Form::Text(text)) => members.serialize_entry("data", text)?,
+        Some(Form::Base64(text)) => members.serialize_entry("data_base64", &text)?,
     }
     members.end()?;
     Ok(document)
@@ -45,7 +51,7 @@ pub(super) fn document(output: &Output, id: &str, source: &str) -> Result<Vec<u8
 enum Form<'a> {
     Json(&'a RawValue),
     Text(&'a str),
-    Bytes,
+    Base64(String),
 }
 
 fn form<'a>(data: &'a [u8], content_type: Option<&str>) -> Form<'a> {
@@ -58,5 +64,5 @@ fn form<'a>(data: &'a [u8], content_type: Option<&str>) -> Form<'a> {
     } else {
         None
     };
-    form.unwrap_or(Form::Bytes)
+    form.unwrap_or_else(|| Form::Base64(STANDARD.encode(data)))
 }
