@@ -1,6 +1,8 @@
 //! Outrigger: a Kafka sidecar that runs sandboxed WebAssembly event handlers.
 
+pub mod envelope;
 pub mod event;
+pub mod invoke;
 pub mod manifest;
 pub mod observe;
 pub mod outcome;
