@@ -1,5 +1,7 @@
 //! What the tests of `invoke` share: the probe, a pool of it, and calls in one line.
 
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::rc::Rc;
