@@ -1,0 +1,73 @@
+//! Drives the future of one guest call: measures its CPU time, ends it at its
+//! deadline, and catches a panic of the host.
+
+use std::any::Any;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Instant;
+
+use super::meter::{Clock, Meter};
+
+/// How a call's future ended.
+pub(super) enum End<T> {
+    /// By itself.
+    Done(wasmtime::Result<T>),
+    /// It was still under way at the deadline.
+    TimedOut,
+    /// The host panicked in it; with the panic's message.
+    Panicked(String),
+}
+
+/// Polls `call` until it ends or the deadline has passed, from `now` on.
+///
+/// A timer is made only if the first poll does not finish the call: most do. A
+/// guest that computes past the deadline is stopped when it next yields, within
+/// a tick of its turn.
+///
+/// After anything but `Done(Ok)` the caller drops the store.
+pub(super) async fn drive<T>(
+    call: impl Future<Output = wasmtime::Result<T>>,
+    meter: &Meter,
+    clock: &Clock,
+    now: Instant,
+    deadline: Instant,
+) -> End<T> {
+    let mut call = pin!(call);
+    let mut timer = pin!(None::<tokio::time::Sleep>);
+    let mut now = Some(now);
+    let _abandon = Abandon(meter);
+    poll_fn(|cx| {
+        meter.resume(clock, now.take().unwrap_or_else(Instant::now));
+        let polled = catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(cx)));
+        meter.pause(clock);
+        match polled {
+            Ok(Poll::Ready(result)) => return Poll::Ready(End::Done(result)),
+            Ok(Poll::Pending) => {}
+            Err(panic) => return Poll::Ready(End::Panicked(message(&*panic))),
+        }
+        if timer.is_none() {
+            timer.set(Some(tokio::time::sleep_until(deadline.into())));
+        }
+        match timer.as_mut().as_pin_mut() {
+            Some(timer) => timer.poll(cx).map(|()| End::TimedOut),
+            None => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// Gives the call's turn back when its future is dropped half-way.
+struct Abandon<'a>(&'a Meter);
+
+impl Drop for Abandon<'_> {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}

@@ -1,0 +1,151 @@
+//! The wasmtime engine: its configuration, its pool of slots, its heartbeat.
+
+use std::sync::Arc;
+
+use wasmtime::component::Linker;
+use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use super::classify::STACK;
+use super::guest::Guest;
+use super::plumbing;
+use super::ticker::{Pulse, Ticker};
+use crate::manifest::Handler;
+
+/// The native stack of a call: the guest's, and room for the host below it.
+const FIBER: usize = 2 * 1024 * 1024;
+
+/// The most instances that slots are reserved for. A memory slot takes 4 GiB of
+/// address space; these take a sixteenth of what a process has.
+const MAX_INSTANCES: usize = 2048;
+
+/// Elements that a table may have: a Python interpreter needs 7,700.
+const TABLE_ELEMENTS: usize = 64 * 1024;
+
+/// What one instance may consist of. QuickJS has 3 memories; most have 1.
+const MEMORIES: u32 = 4;
+const TABLES: u32 = 8;
+
+/// Bookkeeping of one instance, which grows with its functions: over the default
+/// of 1 MiB for language interpreters.
+const INSTANCE_SIZE: usize = 16 * 1024 * 1024;
+
+/// Memory of a free slot that is cleared in place for its next instance rather
+/// than given back: cheaper for small handlers that are made for every call.
+const KEEP_RESIDENT: usize = 256 * 1024;
+
+/// How much the engine must be able to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizing {
+    /// Instances that may be alive at a time, over all handlers and workers.
+    pub instances: usize,
+}
+
+impl Sizing {
+    /// For these handlers on this many workers: every call that may be under way,
+    /// twice over, so that a new generation can start while the old one ends.
+    pub fn of<'a>(handlers: impl IntoIterator<Item = &'a Handler>, workers: usize) -> Sizing {
+        let calls = handlers.into_iter().map(|handler| handler.concurrency).sum::<usize>();
+        Sizing { instances: calls.saturating_mul(workers).saturating_mul(2).clamp(16, MAX_INSTANCES) }
+    }
+}
+
+/// Why there is no engine.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// wasmtime refused the configuration: this machine cannot run it.
+    #[error("cannot set up WebAssembly: {0:#}")]
+    Configuration(wasmtime::Error),
+    /// The system gave no thread for the heartbeat.
+    #[error("cannot start the epoch thread: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// Compiles modules and runs their instances. Cheap to clone; all clones are one
+/// engine. The heartbeat's thread ends with the last of them.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    engine: wasmtime::Engine,
+    linker: Linker<Guest>,
+    ticker: Ticker,
+}
+
+impl Engine {
+    /// Sets WebAssembly up. Slots for instances are reserved ahead; where the
+    /// address space for them is refused (a limit of the process), instances are
+    /// allocated one by one, which is slower for fresh ones.
+    ///
+    /// # Errors
+    /// The machine cannot run it, or gives no thread.
+    pub fn new(sizing: Sizing) -> Result<Engine, EngineError> {
+        let engine = wasmtime::Engine::new(&config(Some(sizing))).or_else(|refused| {
+            tracing::warn!(reason = %format_args!("{refused:#}"), "no slots reserved for instances; allocating on demand");
+            wasmtime::Engine::new(&config(None)).map_err(EngineError::Configuration)
+        })?;
+        let linker = plumbing::linker(&engine).map_err(EngineError::Configuration)?;
+        let ticker = Ticker::start(engine.clone())?;
+        Ok(Engine { inner: Arc::new(Inner { engine, linker, ticker }) })
+    }
+
+    /// Makes every guest that computes look at its fence now, not at the next tick.
+    pub fn interrupt(&self) {
+        self.inner.engine.increment_epoch();
+    }
+
+    pub(super) fn wasmtime(&self) -> &wasmtime::Engine {
+        &self.inner.engine
+    }
+
+    pub(super) fn linker(&self) -> &Linker<Guest> {
+        &self.inner.linker
+    }
+
+    pub(super) fn pulse(&self) -> Pulse {
+        self.inner.ticker.pulse()
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").finish_non_exhaustive()
+    }
+}
+
+fn config(pool: Option<Sizing>) -> Config {
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        // Calls are synchronous for the guest: without the bookkeeping of the
+        // component model's own concurrency they cost a third.
+        .concurrency_support(false)
+        .max_wasm_stack(STACK)
+        .async_stack_size(FIBER)
+        .memory_init_cow(true);
+    let Some(Sizing { instances }) = pool else {
+        config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+        return config;
+    };
+    let count = u32::try_from(instances).unwrap_or(u32::MAX);
+    let mut slots = PoolingAllocationConfig::new();
+    slots
+        .total_component_instances(count)
+        .total_core_instances(count.saturating_mul(32))
+        .total_memories(count.saturating_mul(2))
+        .total_tables(count.saturating_mul(4))
+        .total_stacks(count)
+        .max_memories_per_component(MEMORIES)
+        .max_memories_per_module(MEMORIES)
+        .max_tables_per_component(TABLES)
+        .max_tables_per_module(TABLES)
+        .table_elements(TABLE_ELEMENTS)
+        .max_component_instance_size(INSTANCE_SIZE)
+        .max_core_instance_size(INSTANCE_SIZE)
+        .linear_memory_keep_resident(KEEP_RESIDENT)
+        .table_keep_resident(KEEP_RESIDENT)
+        .pagemap_scan(Enabled::Auto);
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(slots));
+    config
+}

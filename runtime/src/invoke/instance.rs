@@ -1,0 +1,102 @@
+//! One instance of a module in a store of its own.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use tokio::sync::Semaphore;
+use wasmtime::{AsContextMut, Store};
+
+use super::bindings::{Answer, DeliveryParam, EventParam, Handle};
+use super::classify::Circumstances;
+use super::guest::Guest;
+use super::interrupt::on_epoch;
+use super::load::Module;
+use super::meter::Meter;
+use super::output_log::Log;
+use super::outputs;
+
+/// Component handles that an instance may hold at a time.
+const HANDLES: usize = 1024;
+
+/// An instance, made at its first call so that making it is under that call's limits.
+pub(super) struct Instance {
+    store: Store<Guest>,
+    handle: Option<Handle>,
+    pub meter: Arc<Meter>,
+    pub log: Arc<Log>,
+    /// Calls that it has answered.
+    pub calls: u32,
+}
+
+impl Instance {
+    /// A store under the module's limits, without an instance in it yet.
+    pub(super) fn new(module: &Module, turns: Arc<Semaphore>) -> Instance {
+        let log = Arc::new(Log::new(Arc::clone(module.name()), Arc::clone(module.log_rate())));
+        let meter = Arc::new(Meter::new(turns));
+        let limits = module.limits();
+        let guest = Guest::new(limits, Arc::clone(&log), Arc::clone(&meter));
+        let mut store = Store::new(module.engine(), guest);
+        store.limiter(|guest| &mut guest.memory);
+        store.epoch_deadline_callback(on_epoch);
+        store.set_hostcall_fuel(outputs::fuel(limits));
+        store.set_max_component_handles(HANDLES);
+        Instance { store, handle: None, meter, log, calls: 0 }
+    }
+
+    /// Begins an attempt.
+    pub(super) fn begin(&mut self, fence: Arc<AtomicBool>, route: &Arc<str>) {
+        self.meter.reset();
+        self.log.begin(route);
+        let guest = self.store.data_mut();
+        guest.memory.begin();
+        guest.watch.fence = fence;
+        // The store would trap at once without one; from here on the callback renews it.
+        self.store.set_epoch_deadline(1);
+    }
+
+    /// Instantiates the module if that has not happened yet.
+    ///
+    /// # Errors
+    /// A limit, a trap, or no free slot; the store is to be dropped.
+    pub(super) async fn start(&mut self, module: &Module) -> wasmtime::Result<Handle> {
+        if let Some(handle) = self.handle {
+            return Ok(handle);
+        }
+        let instance = module.pre().instantiate_async(&mut self.store).await?;
+        let handle = Handle::of(&instance, &mut self.store, module.export())?;
+        self.handle = Some(handle);
+        Ok(handle)
+    }
+
+    /// Compares the handler's type with the contract.
+    ///
+    /// # Errors
+    /// Says where they differ.
+    pub(super) fn check_type(&mut self, handle: Handle) -> wasmtime::Result<()> {
+        handle.check(&mut self.store)
+    }
+
+    /// Calls the handler.
+    ///
+    /// # Errors
+    /// As [`Instance::start`], and whatever ended the call; the store is to be dropped.
+    pub(super) async fn call(
+        &mut self,
+        module: &Module,
+        event: EventParam<'_>,
+        delivery: DeliveryParam<'_>,
+    ) -> wasmtime::Result<Answer> {
+        let handle = self.start(module).await?;
+        handle.call(self.store.as_context_mut(), event, delivery).await
+    }
+
+    /// What is known of the attempt beside its error.
+    pub(super) fn circumstances<'a>(&self, module: &'a Module, stderr: &'a dyn Fn() -> String) -> Circumstances<'a> {
+        Circumstances { limits: module.limits(), denied: self.store.data().memory.denied(), stderr }
+    }
+
+    /// Bytes of memory and tables that it holds.
+    pub(super) fn memory(&self) -> usize {
+        self.store.data().memory.used()
+    }
+}

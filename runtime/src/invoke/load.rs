@@ -1,0 +1,306 @@
+//! Loading a handler's module: read, pinned, compiled, type-checked, linked and
+//! tried once. What is loaded can run.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
+
+use super::bindings::{FUNCTION, INTERFACE};
+use super::classify::{self, Circumstances};
+use super::drive::{End, drive};
+use super::engine::Engine;
+use super::guest::Guest;
+use super::instance::Instance;
+use super::meter::Clock;
+use super::output_log::Rate;
+use super::plumbing;
+use crate::manifest::{Handler, Instance as Reuse, Limits};
+use crate::outcome::Outcome;
+
+/// Why a module was not loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error("cannot read {}: {error}", path.display())]
+    Read {
+        /// The module.
+        path: PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// It is not the module that the manifest pins.
+    #[error("{} has the SHA-256 {found}, the manifest says {expected}", path.display())]
+    Digest {
+        /// The module.
+        path: PathBuf,
+        /// Of the manifest.
+        expected: String,
+        /// Of the file.
+        found: String,
+    },
+    /// It is WebAssembly, but of the kind before components.
+    #[error(
+        "{} is a core module, not a component; build it for wasm32-wasip2, or make a component of it with \
+         `wasm-tools component new`",
+        .0.display()
+    )]
+    CoreModule(PathBuf),
+    /// It is something else.
+    #[error("{} is not a WebAssembly component", .0.display())]
+    NotWebAssembly(PathBuf),
+    /// It is a component that does not compile.
+    #[error("{} cannot be compiled: {reason}", path.display())]
+    Compile {
+        /// The module.
+        path: PathBuf,
+        /// What wasmtime says.
+        reason: String,
+    },
+    /// It does not export the handler.
+    #[error("{} does not export {INTERFACE}; {found}", path.display())]
+    Export {
+        /// The module.
+        path: PathBuf,
+        /// What it exports instead.
+        found: String,
+    },
+    /// It asks for something that a handler is not given.
+    #[error("{} imports {import}, which is not provided: {reason}", path.display())]
+    Import {
+        /// The module.
+        path: PathBuf,
+        /// The name of the import.
+        import: String,
+        /// Why not, and what there is instead.
+        reason: String,
+    },
+    /// An import or the handler's function has another type than the host's.
+    #[error("{} does not fit the host: {reason}", path.display())]
+    Type {
+        /// The module.
+        path: PathBuf,
+        /// Where they differ.
+        reason: String,
+    },
+    /// Its first instance did not start.
+    #[error("{} does not start: {reason}", path.display())]
+    Start {
+        /// The module.
+        path: PathBuf,
+        /// As for a call: the trap, the limit.
+        reason: String,
+    },
+}
+
+/// A module that can run: compiled, linked, and tried once under its limits.
+pub struct Module {
+    engine: Engine,
+    name: Arc<str>,
+    digest: String,
+    limits: Limits,
+    reuse: Reuse,
+    concurrency: usize,
+    pre: InstancePre<Guest>,
+    export: ComponentExportIndex,
+    log_rate: Arc<Rate>,
+}
+
+impl Engine {
+    /// Loads a handler's module: reads it, compares the pinned digest, compiles
+    /// it, checks what it exports and imports, and makes one instance of it under
+    /// the handler's own limits, which is thrown away.
+    ///
+    /// Takes as long as compiling does, milliseconds for Rust and seconds for
+    /// Python, on the calling thread.
+    ///
+    /// # Errors
+    /// See [`LoadError`]: each names the file and says what was expected.
+    pub fn load(&self, spec: &Handler) -> Result<Arc<Module>, LoadError> {
+        let path = || spec.module.clone();
+        let bytes = std::fs::read(&spec.module).map_err(|error| LoadError::Read { path: path(), error })?;
+        let digest = <[u8; 32]>::from(Sha256::digest(&bytes));
+        let found = hex(&digest);
+        if let Some(pin) = spec.sha256
+            && pin != digest
+        {
+            return Err(LoadError::Digest { path: path(), expected: hex(&pin), found });
+        }
+        kind(&bytes, path)?;
+        let component = Component::from_binary(self.wasmtime(), &bytes)
+            .map_err(|error| LoadError::Compile { path: path(), reason: format!("{error:#}") })?;
+        drop(bytes);
+        let export = self.export(&component, path)?;
+        self.imports(&component, path)?;
+        let pre = self
+            .linker()
+            .instantiate_pre(&component)
+            .map_err(|error| LoadError::Type { path: path(), reason: format!("{error:#}") })?;
+        let module = Arc::new(Module {
+            engine: self.clone(),
+            name: Arc::clone(&spec.name),
+            digest: found,
+            limits: spec.limits,
+            reuse: spec.instance,
+            concurrency: spec.concurrency.max(1),
+            pre,
+            export,
+            log_rate: Arc::new(Rate::new()),
+        });
+        module.try_once(path)?;
+        Ok(module)
+    }
+
+    fn export(&self, component: &Component, path: impl Fn() -> PathBuf) -> Result<ComponentExportIndex, LoadError> {
+        let component_type = component.component_type();
+        let exports = component_type.exports(self.wasmtime());
+        let names: Vec<String> = exports.map(|(name, _)| name.to_owned()).collect();
+        let index = names
+            .iter()
+            .any(|name| name == INTERFACE)
+            .then(|| component.get_export_index(None, INTERFACE))
+            .flatten()
+            .and_then(|interface| component.get_export_index(Some(&interface), FUNCTION));
+        index.ok_or_else(|| {
+            let other = names.iter().find(|name| name.starts_with("outrigger:handler/"));
+            let found = match (other, names.is_empty()) {
+                (Some(other), _) => format!("it was built for {other}, which this version of Outrigger does not run"),
+                (None, true) => "it exports nothing".to_owned(),
+                (None, false) => format!("it exports {}", names.join(", ")),
+            };
+            LoadError::Export { path: path(), found }
+        })
+    }
+
+    fn imports(&self, component: &Component, path: impl Fn() -> PathBuf) -> Result<(), LoadError> {
+        let component_type = component.component_type();
+        for (import, _) in component_type.imports(self.wasmtime()) {
+            if let Some(reason) = plumbing::refusal(import) {
+                return Err(LoadError::Import { path: path(), import: import.to_owned(), reason });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Module {
+    /// The handler's name in the manifest.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// SHA-256 of the module's file, in lower-case hexadecimal.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// The budgets of one call.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Bytes of output that were not logged because the handler wrote too fast,
+    /// since it was loaded.
+    pub fn swallowed_output(&self) -> u64 {
+        self.log_rate.swallowed()
+    }
+
+    pub(super) fn reuse(&self) -> Reuse {
+        self.reuse
+    }
+
+    pub(super) fn concurrency(&self) -> usize {
+        self.concurrency
+    }
+
+    pub(super) fn engine(&self) -> &wasmtime::Engine {
+        self.engine.wasmtime()
+    }
+
+    pub(super) fn clock(&self) -> Clock {
+        Clock::new(self.engine.pulse())
+    }
+
+    pub(super) fn pre(&self) -> &InstancePre<Guest> {
+        &self.pre
+    }
+
+    pub(super) fn export(&self) -> &ComponentExportIndex {
+        &self.export
+    }
+
+    pub(super) fn log_rate(&self) -> &Arc<Rate> {
+        &self.log_rate
+    }
+
+    /// Makes one instance and throws it away: linked is not running. On a thread
+    /// of its own, because the caller's may already run a Tokio runtime.
+    fn try_once(&self, path: impl Fn() -> PathBuf) -> Result<(), LoadError> {
+        let tried = std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().name("load".into()).spawn_scoped(scope, || self.start_and_check());
+            thread.map_err(|error| error.to_string())?.join().map_err(|_| "the host panicked".to_owned())
+        });
+        match tried {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(Refused::Type(reason))) => Err(LoadError::Type { path: path(), reason }),
+            Ok(Err(Refused::Start(reason))) | Err(reason) => Err(LoadError::Start { path: path(), reason }),
+        }
+    }
+
+    fn start_and_check(&self) -> Result<(), Refused> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| Refused::Start(error.to_string()))?;
+        let clock = self.clock();
+        let mut instance = Instance::new(self, Arc::new(Semaphore::new(1)));
+        instance.begin(Arc::default(), &"".into());
+        let (meter, now) = (Arc::clone(&instance.meter), Instant::now());
+        let _beat = clock.pulse().begin();
+        let start = instance.start(self);
+        let end = runtime.block_on(drive(start, &meter, &clock, now, now + self.limits.timeout));
+        instance.log.end();
+        match end {
+            End::Done(Ok(handle)) => instance.check_type(handle).map_err(|error| Refused::Type(format!("{error:#}"))),
+            End::Done(Err(error)) => {
+                let log = Arc::clone(&instance.log);
+                let stderr = || log.tail();
+                Err(Refused::Start(reason(&error, &instance.circumstances(self, &stderr))))
+            }
+            End::TimedOut => Err(Refused::Start(format!("longer than the timeout of {:?}", self.limits.timeout))),
+            End::Panicked(message) => Err(Refused::Start(format!("the host panicked: {message}"))),
+        }
+    }
+}
+
+enum Refused {
+    Start(String),
+    Type(String),
+}
+
+fn reason(error: &wasmtime::Error, circumstances: &Circumstances<'_>) -> String {
+    match classify::of_error(error, circumstances) {
+        Outcome::Failed(failure) => failure.reason.into_owned(),
+        Outcome::Busy | Outcome::Fenced | Outcome::Handled(_) => format!("{error:#}"),
+    }
+}
+
+/// Tells a component from what is often given in its place, by the preamble:
+/// `\0asm`, then a version and a layer.
+fn kind(bytes: &[u8], path: impl Fn() -> PathBuf) -> Result<(), LoadError> {
+    match bytes {
+        [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => Err(LoadError::CoreModule(path())),
+        [0, b'a', b's', b'm', _, _, 1, 0, ..] => Ok(()),
+        _ => Err(LoadError::NotWebAssembly(path())),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

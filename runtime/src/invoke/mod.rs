@@ -1,0 +1,34 @@
+//! invoke: one component call on a warm or a fresh instance, under limits.
+//!
+//! In: an event, its delivery, and the handler's module. Out: an
+//! [`Outcome`](crate::outcome::Outcome). Whatever a guest does, the answer comes
+//! within its timeout, and nothing but its instance is lost.
+//!
+//! The way of a call: [`Pool::call`] takes an instance (`pool`, `instance`),
+//! lowers the event into it (`call`, `bindings`), polls it under its deadline and
+//! CPU budget (`drive`, `meter`, `interrupt`), lifts and checks what it returns
+//! (`outputs`), and names what went wrong (`classify`). A module becomes runnable
+//! in [`Engine::load`] (`load`, `plumbing`).
+
+mod bindings;
+mod call;
+mod classify;
+mod drive;
+mod engine;
+mod escape;
+mod guest;
+mod instance;
+mod interrupt;
+mod limits;
+mod load;
+mod meter;
+mod output_log;
+mod outputs;
+mod plumbing;
+mod pool;
+mod ticker;
+
+pub use call::{Call, Report};
+pub use engine::{Engine, EngineError, Sizing};
+pub use load::{LoadError, Module};
+pub use pool::Pool;

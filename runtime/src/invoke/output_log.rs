@@ -1,0 +1,338 @@
+//! What a guest writes to standard output, standard error and `wasi:logging`,
+//! as log lines.
+//!
+//! Nothing here is ever an error for the guest: a full log is no reason to fail
+//! an event (Rust's `println!` panics when its write fails). What is over the
+//! rate is swallowed and counted.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::io::AsyncWrite;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+
+use super::escape::escape;
+
+/// Bytes of guest output per handler and second that become log lines.
+const RATE: usize = 64 * 1024;
+
+/// The longest line; what is longer is broken.
+const LINE: usize = 4 * 1024;
+
+/// How much of an attempt's standard error is kept as the reason of a trap.
+const TAIL: usize = 1024;
+
+/// Bytes that a guest may write in one call.
+const WRITE: usize = 64 * 1024;
+
+/// Which stream a line came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stream {
+    Stdout,
+    Stderr,
+}
+
+/// The rate of one handler, over all of its instances and workers.
+#[derive(Debug)]
+pub(super) struct Rate {
+    window: Mutex<Window>,
+    swallowed: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Window {
+    began: Instant,
+    used: usize,
+    swallowed: usize,
+}
+
+impl Rate {
+    pub(super) fn new() -> Rate {
+        let window = Window { began: Instant::now(), used: 0, swallowed: 0 };
+        Rate { window: Mutex::new(window), swallowed: AtomicU64::new(0) }
+    }
+
+    /// Bytes swallowed since the handler was loaded.
+    pub(super) fn swallowed(&self) -> u64 {
+        self.swallowed.load(Ordering::Relaxed)
+    }
+
+    /// Asks for `bytes`: whether they fit, and how many were swallowed in the
+    /// window that this request ended.
+    fn take(&self, bytes: usize, now: Instant) -> (bool, usize) {
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut missed = 0;
+        if now.saturating_duration_since(window.began) >= Duration::from_secs(1) {
+            missed = window.swallowed;
+            *window = Window { began: now, used: 0, swallowed: 0 };
+        }
+        let fits = window.used + bytes <= RATE;
+        if fits {
+            window.used += bytes;
+        } else {
+            window.swallowed += bytes;
+            self.swallowed.fetch_add(bytes as u64, Ordering::Relaxed);
+        }
+        (fits, missed)
+    }
+}
+
+/// The output of one instance.
+#[derive(Debug)]
+pub(super) struct Log {
+    handler: Arc<str>,
+    rate: Arc<Rate>,
+    attempt: Mutex<Attempt>,
+}
+
+/// What belongs to the attempt under way.
+#[derive(Debug, Default)]
+struct Attempt {
+    route: Option<Arc<str>>,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+    tail: VecDeque<u8>,
+}
+
+impl Log {
+    pub(super) fn new(handler: Arc<str>, rate: Arc<Rate>) -> Log {
+        Log { handler, rate, attempt: Mutex::default() }
+    }
+
+    fn attempt(&self) -> MutexGuard<'_, Attempt> {
+        self.attempt.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One of the guest's standard streams.
+    pub(super) fn stream(log: &Arc<Log>, stream: Stream) -> Writer {
+        Writer { log: Arc::clone(log), stream }
+    }
+
+    /// Begins an attempt: its lines carry this route.
+    pub(super) fn begin(&self, route: &Arc<str>) {
+        let mut attempt = self.attempt();
+        attempt.tail.clear();
+        attempt.route = Some(Arc::clone(route));
+    }
+
+    /// Ends an attempt: an unfinished line is written as it is.
+    pub(super) fn end(&self) {
+        let mut attempt = self.attempt();
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            let line = std::mem::take(attempt.line(stream));
+            if !line.is_empty() {
+                self.line(&attempt, stream, &line);
+            }
+        }
+    }
+
+    /// The last of the attempt's standard error, trimmed; empty if it wrote none.
+    pub(super) fn tail(&self) -> String {
+        let tail: Vec<u8> = self.attempt().tail.iter().copied().collect();
+        // A cut inside a character leaves at most three bytes of it.
+        let start = tail.iter().take(3).take_while(|byte| (**byte & 0xC0) == 0x80).count();
+        String::from_utf8_lossy(&tail[start..]).trim().to_owned()
+    }
+
+    /// One message of `wasi:logging`.
+    pub(super) fn message(&self, level: tracing::Level, context: &str, message: &str) {
+        let attempt = self.attempt();
+        let message = cut(message, LINE);
+        if !self.admit(&attempt, context.len() + message.len()) {
+            return;
+        }
+        let (handler, route) = (&*self.handler, attempt.route());
+        let (context, message) = (escape(cut(context, 256)), escape(message));
+        macro_rules! write {
+            ($level:ident) => {
+                tracing::event!(target: "outrigger::guest", tracing::Level::$level, handler, route, context = &*context, "{message}")
+            };
+        }
+        match level {
+            tracing::Level::TRACE => write!(TRACE),
+            tracing::Level::DEBUG => write!(DEBUG),
+            tracing::Level::INFO => write!(INFO),
+            tracing::Level::WARN => write!(WARN),
+            tracing::Level::ERROR => write!(ERROR),
+        }
+    }
+
+    fn write(&self, stream: Stream, mut bytes: &[u8]) {
+        let mut attempt = self.attempt();
+        if stream == Stream::Stderr {
+            attempt.keep(bytes);
+        }
+        while !bytes.is_empty() {
+            let line = attempt.line(stream);
+            let room = &bytes[..bytes.len().min(LINE - line.len())];
+            let (taken, complete) = match room.iter().position(|byte| *byte == b'\n') {
+                Some(end) => (end + 1, true),
+                None => (room.len(), line.len() + room.len() == LINE),
+            };
+            line.extend_from_slice(&bytes[..taken]);
+            bytes = &bytes[taken..];
+            if complete {
+                let mut line = std::mem::take(attempt.line(stream));
+                self.line(&attempt, stream, &line);
+                line.clear();
+                *attempt.line(stream) = line;
+            }
+        }
+    }
+
+    fn line(&self, attempt: &Attempt, stream: Stream, line: &[u8]) {
+        if !self.admit(attempt, line.len()) {
+            return;
+        }
+        let (handler, route) = (&*self.handler, attempt.route());
+        let text = String::from_utf8_lossy(line);
+        let text = escape(text.trim_end_matches(['\n', '\r']));
+        match stream {
+            Stream::Stdout => tracing::info!(target: "outrigger::guest", handler, route, stream = "stdout", "{text}"),
+            Stream::Stderr => tracing::warn!(target: "outrigger::guest", handler, route, stream = "stderr", "{text}"),
+        }
+    }
+
+    fn admit(&self, attempt: &Attempt, bytes: usize) -> bool {
+        let (fits, missed) = self.rate.take(bytes, Instant::now());
+        if missed > 0 {
+            let (handler, route) = (&*self.handler, attempt.route());
+            tracing::warn!(target: "outrigger::guest", handler, route, bytes = missed, "guest output over {RATE} bytes a second was swallowed");
+        }
+        fits
+    }
+}
+
+impl Attempt {
+    fn route(&self) -> &str {
+        self.route.as_deref().unwrap_or_default()
+    }
+
+    fn line(&mut self, stream: Stream) -> &mut Vec<u8> {
+        match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        }
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        let bytes = &bytes[bytes.len().saturating_sub(TAIL)..];
+        let excess = (self.tail.len() + bytes.len()).saturating_sub(TAIL);
+        self.tail.drain(..excess);
+        self.tail.extend(bytes);
+    }
+}
+
+/// Cuts a text to at most `max` bytes, on a character boundary.
+fn cut(text: &str, max: usize) -> &str {
+    &text[..text.floor_char_boundary(max)]
+}
+
+/// A guest's standard output or error.
+pub(super) struct Writer {
+    log: Arc<Log>,
+    stream: Stream,
+}
+
+impl IsTerminal for Writer {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Writer {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(Log::stream(&self.log, self.stream))
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(Log::stream(&self.log, self.stream))
+    }
+}
+
+impl OutputStream for Writer {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.log.write(self.stream, &bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(WRITE)
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for Writer {
+    async fn ready(&mut self) {}
+}
+
+impl AsyncWrite for Writer {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+        self.log.write(self.stream, bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log() -> Log {
+        Log::new("h".into(), Arc::new(Rate::new()))
+    }
+
+    #[test]
+    fn the_tail_is_the_last_kibibyte_on_a_character_boundary() {
+        let log = log();
+        log.begin(&"r".into());
+        assert_eq!(log.tail(), "");
+        log.write(Stream::Stdout, b"not this\n");
+        log.write(Stream::Stderr, "é".repeat(700).as_bytes());
+        log.write(Stream::Stderr, b"x\n");
+        let tail = log.tail();
+        assert!(tail.ends_with("éx") && tail.len() <= TAIL, "{tail}");
+        assert!(!tail.contains(char::REPLACEMENT_CHARACTER), "{tail}");
+        log.begin(&"r".into());
+        assert_eq!(log.tail(), "");
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_broken_and_memory_stays_bounded() {
+        let log = log();
+        log.begin(&"r".into());
+        log.write(Stream::Stderr, &[b'x'; 3 * LINE + 7]);
+        assert_eq!(log.attempt().stderr.len(), 7);
+        log.end();
+        assert!(log.attempt().stderr.is_empty());
+    }
+
+    #[test]
+    fn what_is_over_the_rate_is_swallowed_counted_and_reported_in_the_next_window() {
+        let rate = Rate::new();
+        let now = Instant::now();
+        assert_eq!(rate.take(RATE, now), (true, 0));
+        assert_eq!(rate.take(1, now), (false, 0));
+        assert_eq!(rate.take(2, now), (false, 0));
+        assert_eq!(rate.take(1, now + Duration::from_secs(1)), (true, 3));
+        assert_eq!(rate.take(1, now + Duration::from_secs(1)), (true, 0));
+        assert_eq!(rate.swallowed(), 3);
+    }
+}
