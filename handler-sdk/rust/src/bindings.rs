@@ -13,12 +13,12 @@ wit_bindgen::generate!({
     pub_export_macro: true,
     default_bindings_module: "::outrigger_handler::__private::bindings",
     with: {
-        "outrigger:handler/types/event": crate::Event,
-        "outrigger:handler/types/header": crate::Header,
-        "outrigger:handler/types/delivery": crate::Delivery,
-        "outrigger:handler/types/output": crate::Output,
-        "outrigger:handler/types/retry": crate::Retry,
-        "outrigger:handler/types/failure": crate::Failure,
+        "outrigger:handler/types@0.1.0/event": crate::Event,
+        "outrigger:handler/types@0.1.0/header": crate::Header,
+        "outrigger:handler/types@0.1.0/delivery": crate::Delivery,
+        "outrigger:handler/types@0.1.0/output": crate::Output,
+        "outrigger:handler/types@0.1.0/retry": crate::Retry,
+        "outrigger:handler/types@0.1.0/failure": crate::Failure,
     },
 });
 

@@ -56,7 +56,8 @@
 //! machine without WebAssembly: see [`testing`].
 
 #[cfg(target_arch = "wasm32")]
-mod bindings;
+#[doc(hidden)]
+pub mod bindings;
 mod call;
 mod data;
 mod delivery;

@@ -29,7 +29,7 @@
 //! ```
 
 use serde::Serialize;
-pub use serde_json::json;
+pub use serde_json::{Value, json};
 
 use crate::{Delivery, Event, Failure, Handler, Header, Output};
 
