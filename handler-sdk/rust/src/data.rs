@@ -89,7 +89,11 @@ fn message(event: &Event, path: &str, error: &serde_json::Error) -> String {
     // The path says where; line and column would only repeat it.
     let what = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what);
     let dot = if path.is_empty() || path.starts_with(['[', '.']) { "" } else { "." };
-    format!("data{dot}{}: {what}", if path == "." { "" } else { path })
+    let hint = match what.ends_with("expected a borrowed string") && what.starts_with("invalid type: string") {
+        true => " (escaped text cannot be borrowed: the handler's field should be a Cow<str> or a String)",
+        false => "",
+    };
+    format!("data{dot}{}: {what}{hint}", if path == "." { "" } else { path })
 }
 
 #[cfg(test)]
@@ -133,6 +137,15 @@ mod tests {
         assert_eq!(error(r#"{"items":[{"sku":"a","amount":-1}]}"#), {
             "data.items[0].amount: invalid value: integer `-1`, expected u64"
         });
+    }
+
+    #[test]
+    fn escapes_that_a_borrowed_field_cannot_hold_are_explained() {
+        assert_eq!(
+            error(r#"{"items":[{"sku":"a\n","amount":1}]}"#),
+            "data.items[0].sku: invalid type: string \"a\\n\", expected a borrowed string \
+             (escaped text cannot be borrowed: the handler's field should be a Cow<str> or a String)"
+        );
     }
 
     #[test]

@@ -14,9 +14,9 @@
 //! struct Priced { id: String, gross: u64 }
 //!
 //! #[handler]
-//! fn price(order: Json<Order>) -> Result<Output, Failure> {
+//! fn price(Json(order): Json<Order>) -> Result<Output, Failure> {
 //!     let gross = order.net + order.net / 5;
-//!     Output::event("shop.order.priced").json(&Priced { id: order.0.id, gross }).map_err(Failure::from)
+//!     Ok(Output::event("shop.order.priced").json(&Priced { id: order.id, gross })?)
 //! }
 //! ```
 //!
@@ -30,7 +30,8 @@
 //! | `&`[`Event`] | the event with all its attributes |
 //! | `&`[`Delivery`] | the record it came in, and which attempt this is |
 //!
-//! `T` may borrow from the event (`Json<Order<'_>>` with `&'a str` fields).
+//! `T` may borrow from the event: `Json<Order<'_>>`. Let text be a `Cow<'a, str>`
+//! with `#[serde(borrow)]` then; a plain `&'a str` refuses text with escapes.
 //!
 //! # Results
 //! `()`, [`Output`], `Option<Output>`, `Vec<Output>`, `[Output; N]`, or a
@@ -77,6 +78,24 @@ pub use output::Output;
 /// The function itself is left as it is. Beside it there is a type of the same
 /// name, which implements [`Handler`]; on WebAssembly that is exported as the
 /// component's `handle`.
+///
+/// What is no handler does not compile, and the message says what would be one:
+///
+/// ```compile_fail,E0277
+/// # use outrigger_handler::prelude::*;
+/// #[handler]
+/// fn takes_text(data: String) {}
+/// ```
+/// ```compile_fail,E0277
+/// # use outrigger_handler::prelude::*;
+/// #[handler]
+/// fn returns_text(event: &Event) -> String { event.id.clone() }
+/// ```
+/// ```compile_fail
+/// # use outrigger_handler::prelude::*;
+/// #[handler]
+/// async fn waits(event: &Event) {}
+/// ```
 pub use outrigger_handler_macros::handler;
 
 /// What a handler needs, in one line.

@@ -79,7 +79,10 @@ fn expand(attribute: &proc_macro2::TokenStream, function: &ItemFn) -> syn::Resul
 fn check(attribute: &proc_macro2::TokenStream, function: &ItemFn) -> syn::Result<()> {
     let signature = &function.sig;
     if !attribute.is_empty() {
-        return Err(Error::new_spanned(attribute, "#[handler] takes no arguments: the manifest says what a handler gets"));
+        return Err(Error::new_spanned(
+            attribute,
+            "#[handler] takes no arguments: the manifest says what a handler gets",
+        ));
     }
     if let Some(token) = &signature.asyncness {
         return Err(Error::new_spanned(token, "a handler is not async: the host runs many of them at once"));

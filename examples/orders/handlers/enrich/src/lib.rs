@@ -5,47 +5,47 @@ use outrigger_handler::prelude::*;
 
 /// What was ordered. Prices are in the currency's smallest unit.
 #[derive(Deserialize)]
-pub struct Order<'e> {
-    id: &'e str,
-    country: &'e str,
-    #[serde(borrow)]
-    items: Vec<Item<'e>>,
+pub struct Order {
+    id: String,
+    country: String,
+    items: Vec<Item>,
 }
 
 #[derive(Deserialize, Serialize)]
-struct Item<'e> {
-    sku: &'e str,
+struct Item {
+    sku: String,
     quantity: u64,
     price: u64,
 }
 
 #[derive(Serialize)]
-struct Enriched<'e> {
-    id: &'e str,
+struct Enriched {
+    id: String,
     total: u64,
     currency: &'static str,
-    items: &'e [Item<'e>],
+    items: Vec<Item>,
 }
 
 /// Adds the total and the currency.
 #[handler]
-pub fn enrich(order: Json<Order<'_>>, event: &Event) -> Result<Output, Failure> {
-    let total = total(&order.items).ok_or_else(|| Failure::reject(format!("order {}: no such sum exists", order.id)))?;
-    let currency = match order.country {
+pub fn enrich(Json(order): Json<Order>, event: &Event) -> Result<Output, Failure> {
+    let total =
+        total(&order.items).ok_or_else(|| Failure::reject(format!("order {}: no such sum exists", order.id)))?;
+    let currency = match order.country.as_str() {
         "CH" => "CHF",
         "GB" => "GBP",
         "US" => "USD",
         _ => "EUR",
     };
-    let enriched = Enriched { id: order.id, total, currency, items: &order.items };
-    let mut output = Output::event("shop.order.enriched").subject(order.id).json(&enriched)?;
+    let enriched = Enriched { id: order.id, total, currency, items: order.items };
+    let mut output = Output::event("shop.order.enriched").subject(&enriched.id).json(&enriched)?;
     // What follows from an event happened when the event did.
     output.event.time.clone_from(&event.time);
     Ok(output)
 }
 
 /// `None` beyond what 64 bits hold.
-fn total(items: &[Item<'_>]) -> Option<u64> {
+fn total(items: &[Item]) -> Option<u64> {
     items.iter().try_fold(0_u64, |sum, item| sum.checked_add(item.quantity.checked_mul(item.price)?))
 }
 
@@ -62,7 +62,8 @@ mod tests {
 
     #[test]
     fn the_total_counts_quantities_and_the_currency_follows_the_country() {
-        let items = json!([{ "sku": "mug", "quantity": 2, "price": 950 }, { "sku": "tea", "quantity": 1, "price": 420 }]);
+        let items =
+            json!([{ "sku": "mug", "quantity": 2, "price": 950 }, { "sku": "tea", "quantity": 1, "price": 420 }]);
         let outputs = run(&json!({ "id": "o-1", "country": "CH", "items": items })).unwrap();
         let [output] = outputs.as_slice() else { panic!("{outputs:?}") };
         assert_eq!(output.event.type_, "shop.order.enriched");
@@ -76,7 +77,8 @@ mod tests {
 
     #[test]
     fn a_price_that_is_text_is_named() {
-        let order = json!({ "id": "o-1", "country": "DE", "items": [{ "sku": "mug", "quantity": 2, "price": "9.50" }] });
+        let order =
+            json!({ "id": "o-1", "country": "DE", "items": [{ "sku": "mug", "quantity": 2, "price": "9.50" }] });
         let failure = run(&order).unwrap_err();
         assert_eq!(failure, Failure::reject(r#"data.items[0].price: invalid type: string "9.50", expected u64"#));
     }

@@ -6,8 +6,8 @@ use outrigger_handler::prelude::*;
 
 /// What to forecast, and from what.
 #[derive(Deserialize)]
-pub struct Request<'e> {
-    sku: &'e str,
+pub struct Request {
+    sku: String,
     /// Units sold per day, oldest first.
     sold: Vec<f64>,
     /// How exact the smoothing factor has to be.
@@ -15,22 +15,22 @@ pub struct Request<'e> {
 }
 
 #[derive(Serialize)]
-struct Forecast<'e> {
-    sku: &'e str,
+struct Forecast {
+    sku: String,
     next: f64,
     smoothing: f64,
 }
 
 /// Forecasts the next day.
 #[handler]
-pub fn forecast(request: Json<Request<'_>>) -> Result<Output, Failure> {
+pub fn forecast(Json(request): Json<Request>) -> Result<Output, Failure> {
     let Some((&first, rest)) = request.sold.split_first() else {
         return Err(Failure::reject(format!("{}: nothing sold, nothing to go by", request.sku)));
     };
     let smoothing = best_smoothing(first, rest, request.tolerance);
     let (next, _) = smooth(first, rest, smoothing);
     let forecast = Forecast { sku: request.sku, next: round(next), smoothing: round(smoothing) };
-    Ok(Output::event("shop.forecast.ready").subject(request.sku).json(&forecast)?)
+    Ok(Output::event("shop.forecast.ready").subject(&forecast.sku).json(&forecast)?)
 }
 
 /// The factor with the least error, by ternary search. Nothing refuses a

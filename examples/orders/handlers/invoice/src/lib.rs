@@ -9,8 +9,8 @@ const REVIEW: u64 = 100_000;
 
 /// An order that left the house.
 #[derive(Deserialize)]
-pub struct Shipped<'e> {
-    id: &'e str,
+pub struct Shipped {
+    id: String,
     total: u64,
     parcels: u64,
 }
@@ -24,11 +24,11 @@ struct Invoice {
 
 /// Issues the invoice, to `shop.invoices.review` where it is large.
 #[handler]
-pub fn invoice(order: Json<Shipped<'_>>) -> Result<Output, Failure> {
+pub fn invoice(order: Json<Shipped>) -> Result<Output, Failure> {
     let number = format!("inv-{}", order.id);
     // The bug: nothing says that there is a parcel.
     let invoice = Invoice { number, total: order.total, per_parcel: order.total / order.parcels };
-    let output = Output::event("shop.invoice.issued").subject(order.id).json(&invoice)?;
+    let output = Output::event("shop.invoice.issued").subject(&order.id).json(&invoice)?;
     Ok(if order.total >= REVIEW { output.to("shop.invoices.review") } else { output })
 }
 

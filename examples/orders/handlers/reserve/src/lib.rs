@@ -5,15 +5,15 @@ use outrigger_handler::prelude::*;
 
 /// An order that was accepted.
 #[derive(Deserialize)]
-pub struct Accepted<'e> {
-    id: &'e str,
-    warehouse: &'e str,
+pub struct Accepted {
+    id: String,
+    warehouse: String,
 }
 
 #[derive(Serialize)]
-struct Reserved<'e> {
-    order: &'e str,
-    warehouse: &'e str,
+struct Reserved {
+    order: String,
+    warehouse: String,
     reservation: String,
 }
 
@@ -22,13 +22,13 @@ struct Reserved<'e> {
 /// While the service is down the event waits, and with it its key and nothing
 /// else; the failure counts as the dependency's, not as the event's.
 #[handler]
-pub fn reserve(order: Json<Accepted<'_>>, delivery: &Delivery) -> Result<Output, Failure> {
+pub fn reserve(Json(order): Json<Accepted>, delivery: &Delivery) -> Result<Output, Failure> {
     // The position in Kafka is the same for every attempt, so that a service
     // asked twice can tell that it is the same reservation.
     let request = format!("{}-{}-{}", delivery.topic, delivery.partition, delivery.offset);
-    let reservation = stock_service(order.warehouse, &request, delivery.attempt).map_err(Failure::unavailable)?;
+    let reservation = stock_service(&order.warehouse, &request, delivery.attempt).map_err(Failure::unavailable)?;
     let reserved = Reserved { order: order.id, warehouse: order.warehouse, reservation };
-    Ok(Output::event("shop.stock.reserved").subject(order.id).json(&reserved)?)
+    Ok(Output::event("shop.stock.reserved").subject(&reserved.order).json(&reserved)?)
 }
 
 /// Stands for a call over the network. What a real one learns from the world,
@@ -47,8 +47,7 @@ mod tests {
     use outrigger_handler::testing::{self, json};
 
     fn run(warehouse: &str, attempt: u32) -> Result<Vec<Output>, Failure> {
-        let event =
-            testing::event("shop.order.accepted").json(&json!({ "id": "o-1", "warehouse": warehouse })).build();
+        let event = testing::event("shop.order.accepted").json(&json!({ "id": "o-1", "warehouse": warehouse })).build();
         let delivery = testing::delivery().record("shop.orders", 2, 17).attempt(attempt).build();
         testing::handle::<reserve>(&event, &delivery)
     }

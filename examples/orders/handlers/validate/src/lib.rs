@@ -8,15 +8,14 @@ const MOST: u64 = 100;
 
 /// An order, as far as it is judged here.
 #[derive(Deserialize)]
-pub struct Order<'e> {
-    id: &'e str,
-    #[serde(borrow)]
-    items: Vec<Item<'e>>,
+pub struct Order {
+    id: String,
+    items: Vec<Item>,
 }
 
 #[derive(Deserialize)]
-struct Item<'e> {
-    sku: &'e str,
+struct Item {
+    sku: String,
     quantity: u64,
     #[serde(rename = "price")]
     _price: u64,
@@ -24,7 +23,7 @@ struct Item<'e> {
 
 /// Rejects an order without items, and items in quantities that are not sold.
 #[handler]
-pub fn validate(order: Json<Order<'_>>) -> Result<(), Failure> {
+pub fn validate(order: Json<Order>) -> Result<(), Failure> {
     if order.items.is_empty() {
         return Err(Failure::reject(format!("order {} has no items", order.id)));
     }
@@ -33,7 +32,7 @@ pub fn validate(order: Json<Order<'_>>) -> Result<(), Failure> {
             return Err(Failure::reject(format!("order {}: {} in quantity 0", order.id, item.sku)));
         }
         if item.quantity > MOST {
-            let (id, quantity, sku) = (order.id, item.quantity, item.sku);
+            let (id, quantity, sku) = (&order.id, item.quantity, &item.sku);
             return Err(Failure::reject(format!("order {id}: {quantity} of {sku}, more than {MOST} need a contract")));
         }
     }
