@@ -16,6 +16,8 @@ pub struct Ledger {
     inputs: Vec<Record>,
     outputs: Vec<Record>,
     dead_letters: Vec<Record>,
+    /// Below these ends of the input's partitions, records may be gone by now.
+    deleted_below: BTreeMap<i32, i64>,
 }
 
 /// What a balanced ledger holds.
@@ -35,7 +37,14 @@ impl Ledger {
     /// Reads the three topics; the two last ones may be missing.
     pub fn read(kafka: &Kafka, input: &str, output: &str, dead_letter: &str) -> Ledger {
         let read = |topic| if kafka.has_topic(topic) { kafka.read_all(topic) } else { Vec::new() };
-        Ledger { inputs: kafka.read_all(input), outputs: read(output), dead_letters: read(dead_letter) }
+        let deleted_below = BTreeMap::new();
+        Ledger { inputs: kafka.read_all(input), outputs: read(output), dead_letters: read(dead_letter), deleted_below }
+    }
+
+    /// The same for an input topic that has lost records since they were
+    /// handled, by compaction or deletion: what came of these is left out.
+    pub fn read_after_deletions(kafka: &Kafka, input: &str, output: &str, dead_letter: &str) -> Ledger {
+        Ledger { deleted_below: kafka.ends(input), ..Ledger::read(kafka, input, output, dead_letter) }
     }
 
     /// The outputs, in the order of their partitions and offsets.
@@ -65,8 +74,8 @@ impl Ledger {
     pub fn check(&self) -> Result<Tally, Vec<String>> {
         let mut problems = Vec::new();
         let inputs: HashMap<Position, &Record> = self.inputs.iter().map(|r| ((r.partition, r.offset), r)).collect();
-        let outputs = arrivals(&self.outputs, output_position, &inputs, &mut problems);
-        let dead_letters = arrivals(&self.dead_letters, dead_letter_position, &inputs, &mut problems);
+        let outputs = self.arrivals(&self.outputs, output_position, &inputs, &mut problems);
+        let dead_letters = self.arrivals(&self.dead_letters, dead_letter_position, &inputs, &mut problems);
         for arrival in &outputs {
             same_event(arrival, &mut problems);
         }
@@ -100,6 +109,26 @@ impl Ledger {
         tally.duplicates = outputs.len() + dead_letters.len() - in_outputs.len() - in_dead_letters.len();
         if problems.is_empty() { Ok(tally) } else { Err(problems) }
     }
+
+    fn arrivals<'a>(
+        &self,
+        records: &'a [Record],
+        position: fn(&Record) -> Option<Position>,
+        inputs: &HashMap<Position, &'a Record>,
+        problems: &mut Vec<String>,
+    ) -> Vec<Arrival<'a>> {
+        let mut arrivals = Vec::with_capacity(records.len());
+        for record in records {
+            let position = position(record);
+            let deleted = |(partition, offset)| self.deleted_below.get(&partition).is_some_and(|&end| offset < end);
+            match position.and_then(|position| inputs.get(&position)) {
+                Some(input) => arrivals.push(Arrival { record, input }),
+                None if position.is_some_and(deleted) => {}
+                None => problems.push(format!("{}: comes of nothing in the input", record.position())),
+            }
+        }
+        arrivals
+    }
 }
 
 /// A record that came of an input.
@@ -114,22 +143,6 @@ impl Arrival<'_> {
     }
 }
 
-fn arrivals<'a>(
-    records: &'a [Record],
-    position: fn(&Record) -> Option<Position>,
-    inputs: &HashMap<Position, &'a Record>,
-    problems: &mut Vec<String>,
-) -> Vec<Arrival<'a>> {
-    let mut arrivals = Vec::with_capacity(records.len());
-    for record in records {
-        match position(record).and_then(|position| inputs.get(&position)) {
-            Some(input) => arrivals.push(Arrival { record, input }),
-            None => problems.push(format!("{}: comes of nothing in the input", record.position())),
-        }
-    }
-    arrivals
-}
-
 /// As the guest `ledger` echoes it.
 fn output_position(output: &Record) -> Option<Position> {
     let echo = output.json();
@@ -137,7 +150,7 @@ fn output_position(output: &Record) -> Option<Position> {
 }
 
 fn dead_letter_position(letter: &Record) -> Option<Position> {
-    Some((letter.text("outrigger-partition")?.parse().ok()?, letter.text("outrigger-offset")?.parse().ok()?))
+    Some((letter.failure("partition")?.parse().ok()?, letter.failure("offset")?.parse().ok()?))
 }
 
 /// The guest was given this record's key and id, and the output has its key.
@@ -184,9 +197,9 @@ fn is_original(arrival: &Arrival<'_>, problems: &mut Vec<String>) {
         problem(format!("no header {missing}"));
     }
     if let Expect::DeadLetter(class) = Expect::of(input)
-        && letter.text("outrigger-failure-class") != Some(&class)
+        && letter.failure("failure-class") != Some(&class)
     {
-        problem(format!("class {:?} instead of {class}", letter.text("outrigger-failure-class")));
+        problem(format!("class {:?} instead of {class}", letter.failure("failure-class")));
     }
 }
 

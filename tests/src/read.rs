@@ -54,6 +54,14 @@ impl Record {
         std::str::from_utf8(value.as_deref()?).ok()
     }
 
+    /// What a dead letter says of its failure: the text of the last header
+    /// `outrigger-<name>`, since the original may have had one of that name.
+    pub fn failure(&self, name: &str) -> Option<&str> {
+        let of_name = |header: &&(String, _)| header.0.strip_prefix("outrigger-") == Some(name);
+        let (_, value) = self.headers.iter().rfind(of_name)?;
+        std::str::from_utf8(value.as_deref()?).ok()
+    }
+
     /// The value as JSON; null where it is none.
     pub fn json(&self) -> serde_json::Value {
         self.value.as_deref().and_then(|value| serde_json::from_slice(value).ok()).unwrap_or_default()

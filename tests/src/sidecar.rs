@@ -126,6 +126,16 @@ impl Running {
         });
     }
 
+    /// Waits until the samples of a metric that have these labels add up to a value.
+    #[track_caller]
+    pub fn wait_metric(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
+        let what = format!("{name}{labels:?} is {value}");
+        self.wait_for(&what, PATIENCE, |sidecar| match sidecar.metrics()?.sum(name, labels) {
+            now if now == value => Ok(()),
+            now => Err(format!("{now}")),
+        });
+    }
+
     /// Waits for a condition; a sidecar that ends fails it at once.
     #[track_caller]
     pub fn wait_for<T>(

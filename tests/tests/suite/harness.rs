@@ -80,7 +80,7 @@ pub fn compacted(kafka: &Kafka, topic: &str, partitions: i32, records: u32) {
     kafka.create_topic_with(topic, partitions, &settings);
     let event = |partition: i32, n: u32| {
         let event = Event::new(format!("{partition}-{n}")).key(format!("{partition}-{}", n % (records / 5)));
-        let event = if n % 3 == 0 { event.structured() } else { event };
+        let event = if n.is_multiple_of(3) { event.structured() } else { event };
         event.record().to_partition(partition)
     };
     let all = |range: std::ops::Range<u32>| {
