@@ -1,1 +1,44 @@
-//! outrigger-tests
+//! The harness of the end-to-end tests: the real `outrigger` binary beside a
+//! real Apache Kafka, and means to say what must have come of every record.
+//!
+//! ```no_run
+//! use outrigger_tests::{Event, Kafka, Ledger, Sidecar};
+//!
+//! let kafka = Kafka::shared();
+//! kafka.create_topic("orders", 6);
+//! kafka.produce("orders", (0..100).map(|n| Event::new(format!("order-{n}")).key("k").record()));
+//! let sidecar = Sidecar::with("kafka: …").on(kafka).start();
+//! sidecar.wait_ready();
+//! sidecar.wait_caught_up();
+//! Ledger::read(kafka, "orders", "orders.out", "orders.dlq").must_balance();
+//! sidecar.terminate().must_succeed();
+//! ```
+//!
+//! What goes wrong in here is a failed test, so everything panics with a message
+//! instead of returning errors. Everything that waits has a deadline, and
+//! everything that is started ends with the test process, however that ends.
+// A test's helpers fail the test: a panic with a message is their error.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod admin;
+mod broker;
+mod event;
+mod guests;
+mod install;
+mod kafka;
+mod ledger;
+mod metrics;
+mod process;
+mod read;
+mod sidecar;
+mod wait;
+
+pub use event::{Event, Expect};
+pub use guests::guest;
+pub use kafka::Kafka;
+pub use ledger::{Ledger, Tally};
+pub use metrics::Metrics;
+pub use process::free_port;
+pub use read::{Isolation, Record};
+pub use sidecar::{Exit, Running, Sidecar};
+pub use wait::eventually;

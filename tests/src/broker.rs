@@ -1,0 +1,159 @@
+//! One Kafka broker in KRaft mode: started in a temporary folder on free
+//! loopback ports, killed when it is dropped.
+
+use std::fs::{self, File};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::install::{Install, workspace};
+use crate::process::{Process, free_port};
+use crate::wait::eventually;
+
+/// Set by the first panic of any thread: then the broker's log is kept.
+static A_TEST_FAILED: AtomicBool = AtomicBool::new(false);
+
+/// A running broker.
+pub(crate) struct Broker {
+    process: Process,
+    port: u16,
+    log: PathBuf,
+    // Removed after the process has ended: fields drop in their order.
+    _folder: TempDir,
+}
+
+impl Broker {
+    /// Starts a broker and waits until it accepts connections.
+    pub(crate) fn start(port: u16) -> Broker {
+        Broker::start_with(Install::get(), port, None)
+    }
+
+    fn start_with(install: &Install, port: u16, flag: Option<String>) -> Broker {
+        note_panics();
+        let folder = tempfile::Builder::new().prefix("outrigger-kafka-").tempdir().expect("a folder for the broker");
+        let data = folder.path().join("data");
+        copy_flat(&install.formatted(), &data);
+        let settings = folder.path().join("server.properties");
+        fs::write(&settings, properties(port, &data)).expect("the broker's properties");
+
+        let log = log_file();
+        let out = File::create(&log).expect("the broker's log");
+        let archive = format!("-XX:SharedArchiveFile={}", install.class_archive().display());
+        let mut command = install.java("kafka.Kafka", &[flag.unwrap_or(archive)]);
+        command.arg(&settings).stderr(out.try_clone().expect("a second handle")).stdout(out);
+        let process = Process::start(command).unwrap_or_else(|e| {
+            panic!("cannot run `java`: {e}. The tests on Kafka need it: install the package `openjdk-17-jre-headless`")
+        });
+        let mut broker = Broker { process, port, log, _folder: folder };
+        broker.wait_listening();
+        broker
+    }
+
+    fn wait_listening(&mut self) {
+        eventually("Kafka accepts connections", Duration::from_secs(90), || {
+            if let Some(status) = self.process.ended() {
+                let log = fs::read_to_string(&self.log).unwrap_or_default();
+                panic!("Kafka ended with {status} before it was ready:\n{log}");
+            }
+            TcpStream::connect(("127.0.0.1", self.port)).map(drop).map_err(|e| e.to_string())
+        });
+    }
+
+    /// Where clients connect.
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Ends it in order, unlike a drop, and waits until it has.
+    fn stop(mut self) {
+        self.process.signal(libc::SIGTERM);
+        self.process.wait("the broker ends", Duration::from_secs(30));
+    }
+}
+
+/// Runs a broker for a moment so that its JVM, when it ends, archives the classes it loaded.
+pub(crate) fn run_once_to_archive_classes(install: &Install) {
+    // Written beside its name and moved, so that a crash leaves no half of it.
+    let unfinished = install.class_archive().with_extension("unfinished");
+    let _ = fs::remove_file(&unfinished);
+    let flag = format!("-XX:ArchiveClassesAtExit={}", unfinished.display());
+    Broker::start_with(install, free_port(), Some(flag)).stop();
+    let _ = fs::rename(&unfinished, install.class_archive());
+}
+
+/// The broker's configuration.
+///
+/// Topics are not created by their mere use, so that a missing one is an error
+/// that a test can see. The log cleaner looks for work all the time and with
+/// little memory, so that a test can wait for compaction.
+pub(crate) fn properties(port: u16, data: &Path) -> String {
+    let (controller_port, data) = (free_port(), data.display());
+    format!(
+        "process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller_port}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+log.dirs={data}
+auto.create.topics.enable=false
+num.partitions=1
+num.io.threads=2
+num.network.threads=2
+offsets.topic.num.partitions=4
+offsets.topic.replication.factor=1
+transaction.state.log.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+log.cleaner.backoff.ms=100
+log.cleaner.dedupe.buffer.size=4194304
+log.cleaner.io.buffer.size=131072
+"
+    )
+}
+
+/// A file of its own outside the temporary folder, where it can be looked at after a failure.
+fn log_file() -> PathBuf {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let folder = workspace().join(".kafka/logs");
+    fs::create_dir_all(&folder).expect("the folder for logs");
+    folder.join(format!("broker-{}-{}.log", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)))
+}
+
+/// A formatted data folder has no folders in it.
+fn copy_flat(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("the broker's data folder");
+    for entry in fs::read_dir(from).expect("the formatted folder") {
+        let entry = entry.expect("a file of the formatted folder");
+        fs::copy(entry.path(), to.join(entry.file_name())).expect("a copy of it");
+    }
+}
+
+fn note_panics() {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            A_TEST_FAILED.store(true, Ordering::Relaxed);
+            before(panic);
+        }));
+    });
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        if A_TEST_FAILED.load(Ordering::Relaxed) {
+            eprintln!("the broker's log is kept: {}", self.log.display());
+        } else {
+            let _ = fs::remove_file(&self.log);
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Apache Kafka as a test sees it: a broker and what can be asked of it.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::error::KafkaError;
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::types::RDKafkaErrorCode;
+
+use crate::broker::Broker;
+use crate::process::{at_exit, free_port};
+use crate::read::{Record, headers_of};
+
+/// What an acknowledgement, an answer or a commit may take.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A Kafka broker of our own; it ends when this is dropped, or with the process.
+pub struct Kafka {
+    address: String,
+    broker: Mutex<Option<Broker>>,
+}
+
+impl Kafka {
+    /// The broker that all tests of a test binary share: give topics and groups
+    /// names of their own ([`Kafka::unique`]). The first call starts it.
+    pub fn shared() -> &'static Kafka {
+        static SHARED: OnceLock<Kafka> = OnceLock::new();
+        SHARED.get_or_init(|| {
+            // Statics are not dropped.
+            at_exit(|| {
+                if let Some(kafka) = SHARED.get() {
+                    kafka.kill();
+                }
+            });
+            Kafka::start()
+        })
+    }
+
+    /// A broker for one test, which may kill it.
+    pub fn start() -> Kafka {
+        Kafka::start_on(free_port())
+    }
+
+    /// A broker on a port that the test has chosen before with [`free_port`].
+    pub fn start_on(port: u16) -> Kafka {
+        let broker = Broker::start(port);
+        Kafka { address: broker.address(), broker: Mutex::new(Some(broker)) }
+    }
+
+    /// Kills the broker; its data are gone.
+    pub fn kill(&self) {
+        self.broker.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// The bootstrap servers.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// `name` with a suffix that no other test uses.
+    pub fn unique(name: &str) -> String {
+        format!("{name}-{:08x}", fastrand::u32(..))
+    }
+
+    pub(crate) fn config(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.address);
+        config
+    }
+
+    /// Produces records and waits until all are acknowledged. Records of one
+    /// partition keep their order. A record's `partition`, where it is not
+    /// negative, is used, otherwise the key decides; `topic` and `offset` are ignored.
+    pub fn produce(&self, topic: &str, records: impl IntoIterator<Item = Record>) {
+        let producer = self.producer(None);
+        send_all(&producer, topic, records);
+    }
+
+    /// Produces records in one transaction and commits it.
+    pub fn produce_in_transaction(&self, topic: &str, records: impl IntoIterator<Item = Record>) {
+        self.transaction(topic, records).commit_transaction(PATIENCE).expect("the transaction is committed");
+    }
+
+    /// Produces records in one transaction and aborts it: they are in the log,
+    /// and nobody who reads committed records may see them.
+    pub fn produce_aborted(&self, topic: &str, records: impl IntoIterator<Item = Record>) {
+        self.transaction(topic, records).abort_transaction(PATIENCE).expect("the transaction is aborted");
+    }
+
+    fn transaction(&self, topic: &str, records: impl IntoIterator<Item = Record>) -> BaseProducer<Acks> {
+        let producer = self.producer(Some(&Kafka::unique("transaction")));
+        producer.init_transactions(PATIENCE).expect("transactions are ready");
+        producer.begin_transaction().expect("a transaction");
+        send_all(&producer, topic, records);
+        producer
+    }
+
+    fn producer(&self, transactional_id: Option<&str>) -> BaseProducer<Acks> {
+        let mut config = self.config();
+        config.set("enable.idempotence", "true").set("linger.ms", "5").set("message.timeout.ms", "60000");
+        config.set("queue.buffering.max.messages", "200000");
+        if let Some(id) = transactional_id {
+            config.set("transactional.id", id);
+        }
+        config.create_with_context(Acks::default()).expect("a producer")
+    }
+
+    /// The committed offsets of a group, of those partitions of a topic that have one.
+    pub fn committed(&self, group: &str, topic: &str) -> BTreeMap<i32, i64> {
+        let consumer = self.consumer(group);
+        let mut asked = rdkafka::TopicPartitionList::new();
+        self.partitions(topic).into_iter().for_each(|p| {
+            asked.add_partition(topic, p);
+        });
+        let answer =
+            rdkafka::consumer::Consumer::committed_offsets(&consumer, asked, PATIENCE).expect("committed offsets");
+        let found = answer.elements();
+        found.iter().filter_map(|e| Some((e.partition(), e.offset().to_raw().filter(|&at| at >= 0)?))).collect()
+    }
+
+    /// Where the next record of each partition of a topic will be.
+    pub fn ends(&self, topic: &str) -> BTreeMap<i32, i64> {
+        self.ranges(topic).into_iter().map(|(partition, (_, end))| (partition, end)).collect()
+    }
+
+    /// The first offset and the end of each partition of a topic.
+    pub fn ranges(&self, topic: &str) -> BTreeMap<i32, (i64, i64)> {
+        let consumer = self.consumer("nobody");
+        let range =
+            |p| rdkafka::consumer::Consumer::fetch_watermarks(&consumer, topic, p, PATIENCE).expect("watermarks");
+        self.partitions(topic).into_iter().map(|partition| (partition, range(partition))).collect()
+    }
+
+    /// `Ok` when the group has committed the end of every partition of the
+    /// topic, otherwise what is missing: for [`crate::eventually`].
+    pub fn committed_all(&self, group: &str, topic: &str) -> Result<(), String> {
+        let (committed, mut ends) = (self.committed(group, topic), self.ends(topic));
+        // A partition without a record needs no commit.
+        ends.retain(|partition, end| *end > 0 || committed.contains_key(partition));
+        if committed == ends { Ok(()) } else { Err(format!("committed {committed:?} of {ends:?}")) }
+    }
+}
+
+/// Counts what was not written.
+#[derive(Default)]
+struct Acks {
+    failed: Mutex<Option<KafkaError>>,
+}
+
+impl ClientContext for Acks {}
+
+impl ProducerContext for Acks {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, _: ()) {
+        if let Err((error, _)) = result {
+            *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
+        }
+    }
+}
+
+fn send_all(producer: &BaseProducer<Acks>, topic: &str, records: impl IntoIterator<Item = Record>) {
+    for record in records {
+        let mut to_send = BaseRecord::<[u8], [u8]>::to(topic).headers(headers_of(&record.headers));
+        to_send.key = record.key.as_deref();
+        to_send.payload = record.value.as_deref();
+        to_send.partition = (record.partition >= 0).then_some(record.partition);
+        to_send.timestamp = record.timestamp_ms;
+        let start = Instant::now();
+        while let Err((error, again)) = producer.send(to_send) {
+            let full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
+            assert!(full && start.elapsed() < PATIENCE, "cannot produce to {topic}: {error}");
+            producer.poll(Duration::from_millis(100));
+            to_send = again;
+        }
+    }
+    producer.flush(PATIENCE).expect("all records are acknowledged");
+    let failed = producer.context().failed.lock().unwrap_or_else(PoisonError::into_inner).take();
+    assert!(failed.is_none(), "a record was not written to {topic}: {failed:?}");
+}

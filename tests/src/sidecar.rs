@@ -1,0 +1,292 @@
+//! The `outrigger` binary as a test runs it.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::guests::outrigger;
+use crate::kafka::Kafka;
+use crate::metrics::Metrics;
+use crate::process::{Process, free_port};
+use crate::wait::eventually;
+
+/// How long anything that the sidecar is to do may take, where a test does not say.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// How to start a sidecar; each [`Sidecar::start`] starts another one.
+#[derive(Clone, Debug)]
+pub struct Sidecar {
+    manifest: String,
+    bootstrap: String,
+}
+
+impl Sidecar {
+    /// A sidecar with this manifest. Where the manifest says
+    /// `${KAFKA_BOOTSTRAP_SERVERS}` or `${PROBES}`, the environment has the
+    /// addresses; without a `probes` section one is added.
+    pub fn with(manifest: impl Into<String>) -> Sidecar {
+        let mut manifest = manifest.into();
+        if !manifest.contains("\nprobes:") {
+            manifest.push_str("\nprobes: { listen: \"${PROBES}\" }\n");
+        }
+        Sidecar { manifest, bootstrap: "127.0.0.1:1".to_owned() }
+    }
+
+    /// Connects it to this Kafka.
+    pub fn on(self, kafka: &Kafka) -> Sidecar {
+        self.at(kafka.address())
+    }
+
+    /// Connects it to these bootstrap servers, where nothing may be listening yet.
+    pub fn at(mut self, bootstrap_servers: &str) -> Sidecar {
+        self.bootstrap = bootstrap_servers.to_owned();
+        self
+    }
+
+    /// Starts it.
+    pub fn start(&self) -> Running {
+        let folder = tempfile::Builder::new().prefix("outrigger-").tempdir().expect("a folder for the sidecar");
+        let manifest = folder.path().join("outrigger.yaml");
+        fs::write(&manifest, &self.manifest).expect("the manifest");
+        self.start_with(&["run".into(), "--manifest".into(), manifest], folder)
+    }
+
+    /// Starts the binary with these arguments and nothing else.
+    pub fn start_command(&self, arguments: &[&str]) -> Running {
+        let folder = tempfile::Builder::new().prefix("outrigger-").tempdir().expect("a folder for the sidecar");
+        self.start_with(&arguments.iter().map(PathBuf::from).collect::<Vec<_>>(), folder)
+    }
+
+    fn start_with(&self, arguments: &[PathBuf], folder: TempDir) -> Running {
+        let probes = format!("127.0.0.1:{}", free_port());
+        let mut command = Command::new(outrigger());
+        command.args(arguments).current_dir(folder.path());
+        command.env("KAFKA_BOOTSTRAP_SERVERS", &self.bootstrap).env("PROBES", &probes);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let started = Instant::now();
+        let mut process = Process::start(command).expect("the outrigger binary");
+        let log = Arc::new(Log::default());
+        let (out, err) = (process.child().stdout.take(), process.child().stderr.take());
+        log.take_in(out.expect("a pipe"));
+        log.take_in(err.expect("a pipe"));
+        Running { process, log, probes, started, _folder: folder }
+    }
+}
+
+/// A sidecar that was started; it is killed when this is dropped. Its log is
+/// printed when a test fails.
+pub struct Running {
+    process: Process,
+    log: Arc<Log>,
+    probes: String,
+    started: Instant,
+    _folder: TempDir,
+}
+
+impl Running {
+    /// `GET` on the probes' address: the status and the body; `Err` where nothing answers.
+    pub fn get(&self, path: &str) -> Result<(u16, String), String> {
+        let request = ureq::get(format!("http://{}{path}", self.probes)).config();
+        let request = request.timeout_global(Some(Duration::from_secs(5))).http_status_as_error(false).build();
+        let mut response = request.call().map_err(|e| e.to_string())?;
+        let body = response.body_mut().read_to_string().map_err(|e| e.to_string())?;
+        Ok((response.status().as_u16(), body))
+    }
+
+    /// Waits until `/readyz` says yes; returns how long after the start that was.
+    #[track_caller]
+    pub fn wait_ready(&mut self) -> Duration {
+        self.wait_for("/readyz answers 200", PATIENCE, |sidecar| match sidecar.get("/readyz")? {
+            (200, _) => Ok(()),
+            (status, body) => Err(format!("{status} {body}")),
+        });
+        self.started.elapsed()
+    }
+
+    /// Waits until `/readyz` says no with a body that contains `text`.
+    #[track_caller]
+    pub fn wait_not_ready(&mut self, text: &str) -> String {
+        self.wait_for("/readyz says what is wrong", PATIENCE, |sidecar| match sidecar.get("/readyz")? {
+            (503, body) if body.contains(text) => Ok(body),
+            (status, body) => Err(format!("{status} {body}")),
+        })
+    }
+
+    /// Waits until each of so many partitions of a topic has a lag of 0.
+    #[track_caller]
+    pub fn wait_caught_up(&mut self, topic: &str, partitions: usize) {
+        self.wait_for("the lag of every partition is 0", PATIENCE, |sidecar| {
+            let lag = sidecar.metrics()?.values("outrigger_consumer_lag_records", &[("topic", topic)]);
+            if lag.len() == partitions && lag.iter().all(|&lag| lag == 0.0) { Ok(()) } else { Err(format!("{lag:?}")) }
+        });
+    }
+
+    /// Waits until the samples of a metric that have these labels add up to a value.
+    #[track_caller]
+    pub fn wait_metric(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
+        let what = format!("{name}{labels:?} is {value}");
+        self.wait_for(&what, PATIENCE, |sidecar| match sidecar.metrics()?.sum(name, labels) {
+            now if now == value => Ok(()),
+            now => Err(format!("{now}")),
+        });
+    }
+
+    /// Waits for a condition; a sidecar that ends fails it at once.
+    #[track_caller]
+    pub fn wait_for<T>(
+        &mut self,
+        what: &str,
+        deadline: Duration,
+        mut check: impl FnMut(&Running) -> Result<T, String>,
+    ) -> T {
+        eventually(what, deadline, || {
+            if let Some(status) = self.process.ended() {
+                panic!("the sidecar ended with {status}, waiting for: {what}");
+            }
+            check(self)
+        })
+    }
+
+    /// What `/metrics` says now.
+    pub fn metrics(&self) -> Result<Metrics, String> {
+        match self.get("/metrics")? {
+            (200, text) => Ok(Metrics::parse(&text)),
+            (status, body) => Err(format!("/metrics: {status} {body}")),
+        }
+    }
+
+    /// Waits for a log line that contains `text`, from the first line on.
+    #[track_caller]
+    pub fn wait_for_line(&self, text: &str) -> String {
+        self.log.wait_for(text, PATIENCE)
+    }
+
+    /// The log lines so far.
+    pub fn log(&self) -> Vec<String> {
+        self.log.state().lines.clone()
+    }
+
+    /// Sends SIGTERM.
+    pub fn signal_to_end(&self) {
+        self.process.signal(libc::SIGTERM);
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    #[track_caller]
+    pub fn terminate(self) -> Exit {
+        self.signal_to_end();
+        self.wait_end()
+    }
+
+    /// Kills it with SIGKILL, as a node that goes away.
+    #[track_caller]
+    pub fn kill(self) -> Exit {
+        self.process.signal(libc::SIGKILL);
+        self.wait_end()
+    }
+
+    /// Waits until it has ended; the time counts from here.
+    #[track_caller]
+    pub fn wait_end(mut self) -> Exit {
+        let since = Instant::now();
+        let status = self.process.wait("the sidecar ends", PATIENCE);
+        let took = since.elapsed();
+        // What it wrote last may still be in the pipes.
+        self.log.wait_closed();
+        Exit { status, took, log: self.log() }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let lines = self.log();
+            let shown = lines.len().saturating_sub(200);
+            eprintln!("--- the sidecar's log, {shown} lines left out\n{}\n---", lines[shown..].join("\n"));
+        }
+    }
+}
+
+/// How a sidecar ended.
+#[derive(Clone, Debug)]
+pub struct Exit {
+    /// The exit status.
+    pub status: ExitStatus,
+    /// From the signal, or from the call that waited, to the end.
+    pub took: Duration,
+    /// Everything it wrote.
+    pub log: Vec<String>,
+}
+
+impl Exit {
+    /// Fails the test unless the exit code is `code`.
+    #[track_caller]
+    pub fn must_be(&self, code: i32) -> &Exit {
+        assert_eq!(self.status.code(), Some(code), "the sidecar ended with {}:\n{}", self.status, self.log.join("\n"));
+        self
+    }
+
+    /// Fails the test unless the exit code is 0.
+    #[track_caller]
+    pub fn must_succeed(&self) -> &Exit {
+        self.must_be(0)
+    }
+
+    /// Fails the test unless a line contains `text`; returns the line.
+    #[track_caller]
+    pub fn must_say(&self, text: &str) -> &str {
+        let found = self.log.iter().find(|line| line.contains(text));
+        found.unwrap_or_else(|| panic!("it did not say `{text}`:\n{}", self.log.join("\n")))
+    }
+}
+
+/// The lines that a process wrote, taken in by one thread per pipe.
+#[derive(Default)]
+struct Log {
+    state: Mutex<LogState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct LogState {
+    lines: Vec<String>,
+    open: usize,
+}
+
+impl Log {
+    fn state(&self) -> std::sync::MutexGuard<'_, LogState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take_in(self: &Arc<Log>, pipe: impl Read + Send + 'static) {
+        self.state().open += 1;
+        let log = Arc::clone(self);
+        std::thread::spawn(move || {
+            for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
+                log.state().lines.push(String::from_utf8_lossy(&line).into_owned());
+                log.changed.notify_all();
+            }
+            log.state().open -= 1;
+            log.changed.notify_all();
+        });
+    }
+
+    #[track_caller]
+    fn wait_for(&self, text: &str, deadline: Duration) -> String {
+        let found = |state: &LogState| state.lines.iter().find(|line| line.contains(text)).cloned();
+        let waiting = |state: &mut LogState| found(state).is_none() && state.open > 0;
+        let (state, _) =
+            self.changed.wait_timeout_while(self.state(), deadline, waiting).unwrap_or_else(PoisonError::into_inner);
+        found(&state).unwrap_or_else(|| panic!("no line says `{text}`"))
+    }
+
+    fn wait_closed(&self) {
+        let open = |state: &mut LogState| state.open > 0;
+        let _ = self.changed.wait_timeout_while(self.state(), Duration::from_secs(10), open);
+    }
+}

@@ -1,0 +1,15 @@
+//! The real `outrigger` binary against real Apache Kafka.
+//!
+//! One test binary, so that all tests share one broker.
+// Helpers of tests fail tests: a panic with a message is their error.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod dead_letters;
+mod harness;
+mod job;
+mod keys;
+mod main_job;
+mod offsets;
+mod restart;
+mod routes;
+mod start;
