@@ -1,5 +1,6 @@
 //! Outrigger: a Kafka sidecar that runs sandboxed WebAssembly event handlers.
 
+pub mod dev;
 pub mod event;
 pub mod logging;
 pub mod manifest;
