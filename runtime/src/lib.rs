@@ -27,7 +27,6 @@ pub mod worker;
 
 // What surrounds them.
 pub mod app;
-pub mod cli;
 pub mod dev;
 pub mod kafka;
 pub mod logging;

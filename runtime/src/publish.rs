@@ -15,7 +15,7 @@ use rdkafka::producer::{Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::sync::Notify;
 
-use crate::kafka::{client, produce};
+use crate::kafka::{self, produce};
 use crate::logging::KafkaLog;
 use crate::manifest::Kafka;
 use crate::metrics::Metrics;
@@ -67,19 +67,21 @@ pub enum NotTaken {
 /// that neither waits behind the other.
 pub struct Publisher {
     producers: [Producer; 2],
-    metrics: Metrics,
 }
 
 struct Producer {
     kafka: Kafka,
     channel: Channel,
     inboxes: Arc<[Inbox]>,
+    metrics: Metrics,
+    log: Arc<KafkaLog>,
     current: Mutex<Arc<ThreadedProducer<Context>>>,
 }
 
 struct Context {
     inboxes: Arc<[Inbox]>,
-    log: KafkaLog,
+    log: Arc<KafkaLog>,
+    metrics: Metrics,
 }
 
 impl Publisher {
@@ -87,9 +89,9 @@ impl Publisher {
     ///
     /// # Errors
     /// If librdkafka refuses the configuration.
-    pub fn new(kafka: &Kafka, inboxes: Arc<[Inbox]>, metrics: Metrics) -> KafkaResult<Publisher> {
-        let producer = |channel| Producer::new(kafka.clone(), channel, inboxes.clone());
-        Ok(Publisher { producers: [producer(Channel::Outputs)?, producer(Channel::DeadLetters)?], metrics })
+    pub fn new(kafka: &Kafka, inboxes: Arc<[Inbox]>, metrics: Metrics, log: Arc<KafkaLog>) -> KafkaResult<Publisher> {
+        let producer = |channel| Producer::new(kafka.clone(), channel, inboxes.clone(), metrics.clone(), log.clone());
+        Ok(Publisher { producers: [producer(Channel::Outputs)?, producer(Channel::DeadLetters)?] })
     }
 
     /// Hands a message to a producer, which copies it. `worker` gets the acknowledgement.
@@ -97,27 +99,20 @@ impl Publisher {
     /// # Errors
     /// The message was not taken, and no acknowledgement will come.
     pub fn publish(&self, channel: Channel, message: &Message, worker: u8, token: Token) -> Result<(), NotTaken> {
-        let result = self.producers[channel as usize].send(message, token.pack(worker));
-        if let Err(NotTaken::Failed(_)) = &result {
-            self.metrics.publish_error();
-        }
-        result
+        self.producers[channel as usize].send(message, token.pack(worker))
     }
 }
 
 impl Producer {
-    fn new(kafka: Kafka, channel: Channel, inboxes: Arc<[Inbox]>) -> KafkaResult<Producer> {
-        let current = Mutex::new(Arc::new(Producer::client(&kafka, channel, &inboxes)?));
-        Ok(Producer { kafka, channel, inboxes, current })
-    }
-
-    fn client(kafka: &Kafka, channel: Channel, inboxes: &Arc<[Inbox]>) -> KafkaResult<ThreadedProducer<Context>> {
-        let role = match channel {
-            Channel::Outputs => "outputs",
-            Channel::DeadLetters => "dead-letters",
-        };
-        let context = Context { inboxes: inboxes.clone(), log: KafkaLog::new(role) };
-        client::producer(kafka, role, MESSAGE_TIMEOUT).create_with_context(context)
+    fn new(
+        kafka: Kafka,
+        channel: Channel,
+        inboxes: Arc<[Inbox]>,
+        metrics: Metrics,
+        log: Arc<KafkaLog>,
+    ) -> KafkaResult<Producer> {
+        let client = client(&kafka, channel, &inboxes, &metrics, &log)?;
+        Ok(Producer { kafka, channel, inboxes, metrics, log, current: Mutex::new(Arc::new(client)) })
     }
 
     fn send(&self, message: &Message, token: usize) -> Result<(), NotTaken> {
@@ -131,6 +126,7 @@ impl Producer {
                 if let Some((_, why)) = produce::fatal_error(native) {
                     self.renew(&producer, &why);
                 }
+                self.metrics.publish_errors.inc();
                 Err(NotTaken::Failed(ack(error)))
             }
         }
@@ -143,7 +139,7 @@ impl Producer {
         if !Arc::ptr_eq(&current, failed) {
             return;
         }
-        match Producer::client(&self.kafka, self.channel, &self.inboxes) {
+        match client(&self.kafka, self.channel, &self.inboxes, &self.metrics, &self.log) {
             Ok(new) => {
                 tracing::error!(why, channel = ?self.channel, "the producer ended with a fatal error; a new one takes over");
                 let old = std::mem::replace(&mut *current, Arc::new(new));
@@ -154,6 +150,21 @@ impl Producer {
             Err(error) => tracing::error!(why, %error, "the producer ended with a fatal error and cannot be replaced"),
         }
     }
+}
+
+fn client(
+    kafka: &Kafka,
+    channel: Channel,
+    inboxes: &Arc<[Inbox]>,
+    metrics: &Metrics,
+    log: &Arc<KafkaLog>,
+) -> KafkaResult<ThreadedProducer<Context>> {
+    let role = match channel {
+        Channel::Outputs => "outputs",
+        Channel::DeadLetters => "dead-letters",
+    };
+    let context = Context { inboxes: inboxes.clone(), metrics: metrics.clone(), log: log.clone() };
+    kafka::client::producer(kafka, role, MESSAGE_TIMEOUT).create_with_context(context)
 }
 
 impl ClientContext for Context {
@@ -174,7 +185,10 @@ impl ProducerContext for Context {
         let (worker, token) = Token::unpack(token);
         let ack = match result {
             Ok(_) => Ack::Written,
-            Err((error, _)) => ack(error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown)),
+            Err((error, _)) => {
+                self.metrics.publish_errors.inc();
+                ack(error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown))
+            }
         };
         if let Some(inbox) = self.inboxes.get(worker as usize) {
             inbox.put(token, ack);

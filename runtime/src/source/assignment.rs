@@ -186,6 +186,11 @@ impl<C: ConsumerContext> Assignment<C> {
         self.held.iter().map(|held| held.position(held.account.position())).collect()
     }
 
+    /// Whether a worker's thread has ended without being told to.
+    pub fn has_lost_a_worker(&self) -> bool {
+        self.workers.iter().any(Commands::is_closed)
+    }
+
     /// Ends the workers.
     pub fn stop_workers(&self) {
         for worker in &self.workers {

@@ -68,7 +68,7 @@ pub struct Parts {
     /// Where the client's log lines go.
     pub log: Arc<crate::logging::KafkaLog>,
     /// Shown to others: positions and ends.
-    pub facts: Arc<lag::Facts>,
+    pub facts: Arc<Facts>,
     /// Says that the thread is alive.
     pub heart: Heart,
 }
@@ -119,8 +119,12 @@ impl Source {
             }
             self.poll_group();
             let busy = self.read();
+            if self.consumer.context().assignment().has_lost_a_worker() {
+                self.consumer.context().fail("a worker has ended".to_owned());
+            }
             if let Some(reason) = self.consumer.context().fatal() {
-                return self.stop(now + self.parts.manifest.shutdown_timeout, Some(reason));
+                let deadline = now + self.parts.manifest.shutdown_timeout;
+                return self.stop(deadline, Some(reason));
             }
             if now >= self.next_commit {
                 self.commit();
@@ -245,12 +249,14 @@ impl Source {
         Stopped { failure, committed, come_again }
     }
 
-    /// Leaves the group. The consumer is not dropped: that can wait without end.
+    /// Leaves the group.
     fn leave(&self, deadline: Instant) {
         if let Err(error) = self.consumer.close_queue() {
             tracing::warn!(%error, "the group could not be left; the broker notices by the session's timeout");
             return;
         }
+        // Nor is it dropped later: dropping waits for the group to let it go.
+        std::mem::forget(self.consumer.clone());
         while !self.consumer.closed() && Instant::now() < deadline {
             self.consumer.poll(Duration::from_millis(20));
         }

@@ -487,7 +487,8 @@ impl Core {
         if self.observing {
             self.observe(id, What::Handled { outputs, duration });
         } else {
-            self.effects.push_back(Effect::Handled { route: self.route_of(id), outputs });
+            let route = self.route_of(id);
+            self.effects.push_back(Effect::Handled { route, outputs });
         }
         self.settle(id);
     }

@@ -23,7 +23,7 @@ pub mod core;
 pub mod effect;
 mod partition;
 pub mod plan;
-mod report;
+pub mod report;
 
 use self::account::Account;
 use self::core::{Core, Now};

@@ -1,0 +1,191 @@
+//! The composition root: builds every part and connects them.
+//!
+//! ```text
+//!              commands              calls
+//!   source  ------------>  worker  ---------->  guests (invoke)
+//!   thread  <------------  threads <----------
+//!      |      accounts        |   ^
+//!      | commits     messages |   | acknowledgements
+//!      v                      v   |
+//!   committer               publisher
+//! ```
+
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::{self, JoinHandle, Thread};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use crate::invoke::{Engine, EngineError, LoadError, Module, Pool, Sizing};
+use crate::logging::KafkaLog;
+use crate::manifest::Manifest;
+use crate::metrics::Metrics;
+use crate::observe::Observation;
+use crate::probes::{self, Component, Health, ProbeServer};
+use crate::publish::{Inbox, Publisher};
+use crate::source::{self, Facts, Order, Stopped};
+use crate::worker::core::Core;
+use crate::worker::plan::Plan;
+use crate::worker::report::{Reporter, Troubles};
+use crate::worker::{self, Guest};
+
+/// A thread that has not said so for this long is not alive.
+const ALIVE: Duration = Duration::from_secs(60);
+
+/// Makes the guests of one worker, in the order of the manifest's handlers.
+pub type Guests = Arc<dyn Fn() -> Vec<Box<dyn Guest>> + Send + Sync>;
+
+/// What is not in the manifest.
+#[derive(Default)]
+pub struct Options {
+    /// Gets one observation per outcome. Workers wait for it when it is full.
+    pub observer: Option<SyncSender<Observation>>,
+    /// Runs handlers instead of their modules, which are then not loaded: for measuring the host alone.
+    pub guests: Option<Guests>,
+}
+
+/// Why the sidecar did not start. Nothing has been consumed.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The sandbox cannot be set up.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A handler's module is not usable.
+    #[error(transparent)]
+    Handler(#[from] LoadError),
+    /// librdkafka refuses what `kafka.properties` say.
+    #[error("kafka: {0}")]
+    Kafka(#[from] rdkafka::error::KafkaError),
+    /// A thread or a socket.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// A defect: two metrics of one name.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// A sidecar that runs.
+pub struct Sidecar {
+    source: JoinHandle<Result<Stopped, String>>,
+    orders: SyncSender<Order>,
+    workers: Vec<JoinHandle<()>>,
+    facts: Arc<Facts>,
+    _probes: Option<ProbeServer>,
+}
+
+impl Sidecar {
+    /// Loads the handlers, then connects. Returns as soon as everything runs;
+    /// readiness says when partitions are assigned.
+    ///
+    /// # Errors
+    /// If a handler cannot be loaded or a part cannot be set up: then nothing has connected.
+    pub fn start(manifest: Manifest, options: Options) -> Result<Sidecar, StartError> {
+        let manifest = Arc::new(manifest);
+        let count = worker_count(&manifest);
+        let (metrics, health, log) = (Metrics::new()?, Health::new(), Arc::new(KafkaLog::default()));
+
+        // Handlers first: a bad one is known before anything connects.
+        let (guests, engine, modules) = match options.guests {
+            Some(guests) => (guests, None, Vec::new()),
+            None => {
+                let engine = Engine::new(Sizing::of(manifest.handlers.values(), count))?;
+                let modules = manifest.handlers.values().map(|spec| engine.load(spec)).collect::<Result<Vec<_>, _>>()?;
+                (pools(modules.clone()), Some(engine), modules)
+            }
+        };
+        health.ready(Component::Handlers);
+        let digest = |name: &str| modules.iter().find(|m| &**m.name() == name).map_or("", |m| m.digest()).into();
+        let plan = Arc::new(Plan::new(Manifest::clone(&manifest), digest));
+        let probes = manifest.probes.map(|addr| probes::start(addr, health.clone(), metrics.clone())).transpose()?;
+
+        let inboxes: Arc<[Inbox]> = (0..count).map(|_| Inbox::default()).collect();
+        let publisher = Arc::new(Publisher::new(&manifest.kafka, inboxes.clone(), metrics.clone(), log.clone())?);
+        // Bounded by the accounts: a record is only sent when its partition has room.
+        #[allow(clippy::disallowed_methods)]
+        let (commands, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
+        let (orders, take_orders) = sync_channel(1);
+        let facts = Arc::new(Facts::default());
+        let parts = source::Parts {
+            manifest: manifest.clone(),
+            workers: commands,
+            interrupt: Box::new(move || engine.iter().for_each(Engine::interrupt)),
+            orders: take_orders,
+            metrics: metrics.clone(),
+            health: health.clone(),
+            log,
+            facts: facts.clone(),
+            heart: health.watch("source", ALIVE),
+        };
+        let source = thread::Builder::new().name("source".into()).spawn(move || source::run(parts))?;
+
+        let troubles = Troubles::new(health.clone(), count);
+        let group: Arc<str> = manifest.kafka.group_id.as_str().into();
+        let worker = |(number, commands)| {
+            let observer = options.observer.clone();
+            let reporter = Reporter::new(number, &plan, &metrics, troubles.clone(), observer, Instant::now());
+            let (plan_of_core, group, guests, observes) =
+                (plan.clone(), group.clone(), guests.clone(), reporter.observes());
+            let parts = worker::Parts {
+                number: number as u8,
+                core: Box::new(move |now| Core::new(plan_of_core, group, observes, fastrand::u64(..), now)),
+                plan: plan.clone(),
+                guests: Box::new(move || guests()),
+                publisher: publisher.clone(),
+                inboxes: inboxes.clone(),
+                commands,
+                reporter,
+                heart: health.watch(format!("worker-{number}"), ALIVE),
+                wake_reader: source.thread().clone(),
+            };
+            thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+                if let Err(error) = worker::run(parts) {
+                    // Its commands end with it, and the source ends the process.
+                    tracing::error!(%error, "a worker cannot run");
+                }
+            })
+        };
+        let workers = receivers.into_iter().enumerate().map(worker).collect::<Result<_, _>>()?;
+        Ok(Sidecar { source, orders, workers, facts, _probes: probes })
+    }
+
+    /// Whether it ended by itself: [`Sidecar::stop`] then says why.
+    pub fn has_ended(&self) -> bool {
+        self.source.is_finished()
+    }
+
+    /// What is known of the partitions held.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Commits, drains, commits and leaves the group, within `within`.
+    pub fn stop(self, within: Duration) -> Stopped {
+        let thread: Thread = self.source.thread().clone();
+        // A source that has ended takes no orders.
+        _ = self.orders.try_send(Order::Stop(Instant::now() + within));
+        thread.unpark();
+        let stopped = match self.source.join() {
+            Ok(Ok(stopped)) => stopped,
+            Ok(Err(failure)) => Stopped { failure: Some(failure), committed: false, come_again: 0 },
+            Err(_) => {
+                let failure = Some("the polling thread panicked; this is a defect of Outrigger".to_owned());
+                Stopped { failure, committed: false, come_again: 0 }
+            }
+        };
+        // Told to stop, they end at their next turn. One that hangs in a guest is left behind.
+        for worker in self.workers.into_iter().filter(JoinHandle::is_finished) {
+            _ = worker.join();
+        }
+        stopped
+    }
+}
+
+fn worker_count(manifest: &Manifest) -> usize {
+    let cores = || thread::available_parallelism().map_or(1, usize::from);
+    manifest.workers.unwrap_or_else(cores).clamp(1, usize::from(u8::MAX))
+}
+
+fn pools(modules: Vec<Arc<Module>>) -> Guests {
+    Arc::new(move || modules.iter().map(|module| Box::new(Pool::new(module.clone())) as Box<dyn Guest>).collect())
+}

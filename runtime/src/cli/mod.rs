@@ -1,0 +1,42 @@
+//! The commands. Exit codes: 0 done, 1 failed while running, 2 unusable
+//! arguments, manifest or modules.
+
+use std::process::ExitCode;
+
+mod check;
+mod dev;
+mod run;
+mod schema;
+
+/// A Kafka sidecar that runs sandboxed WebAssembly event handlers.
+#[derive(Debug, clap::Parser)]
+#[command(name = "outrigger", version, about, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Run the sidecar: consume, handle, publish, commit, until it is told to stop.
+    Run(run::RunArgs),
+    /// Run a manifest with an embedded broker and sample events; no Kafka needed.
+    Dev(crate::dev::DevArgs),
+    /// Check a manifest offline: every problem at once, with its place and what to write instead.
+    Check(check::CheckArgs),
+    /// Print the JSON Schema of the manifest, for editors.
+    Schema,
+}
+
+/// Runs what the command line asks for.
+pub fn main(cli: Cli) -> ExitCode {
+    match cli.command {
+        Command::Run(args) => run::run(&args),
+        Command::Dev(args) => dev::dev(&args),
+        Command::Check(args) => check::check(&args),
+        Command::Schema => schema::schema(),
+    }
+}
+
+/// The exit code of arguments, manifests and modules that cannot be used.
+const UNUSABLE: u8 = 2;
