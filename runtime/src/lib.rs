@@ -1,5 +1,6 @@
 //! Outrigger: a Kafka sidecar that runs sandboxed WebAssembly event handlers.
 
+pub mod cli;
 pub mod event;
 pub mod manifest;
 pub mod observe;
