@@ -1,2 +1,9 @@
-//! x
-fn main(){}
+//! The `outrigger` command: parses and calls.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    outrigger::cli::main(outrigger::cli::Cli::parse())
+}

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::UNUSABLE;
+use super::{UNUSABLE, load};
 use crate::app::{Options, Sidecar};
 use crate::dev::{self, DevArgs};
 use crate::logging::{self, LogArgs};
-use crate::manifest;
 
 /// The commits and the leaving of a sidecar whose broker is in the same process take moments.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
@@ -22,15 +21,9 @@ pub fn dev(args: &DevArgs) -> ExitCode {
         eprintln!("error: {error}");
         return UNUSABLE.into();
     }
-    let manifest = match manifest::load(&args.manifest) {
-        Ok((manifest, warnings)) => {
-            manifest::print(&warnings);
-            manifest
-        }
-        Err(problems) => {
-            manifest::print(&problems);
-            return UNUSABLE.into();
-        }
+    let manifest = match load(&args.manifest) {
+        Ok(manifest) => manifest,
+        Err(code) => return code,
     };
     let interrupted = match interrupts() {
         Ok(interrupted) => interrupted,

@@ -1,7 +1,11 @@
 //! The commands. Exit codes: 0 done, 1 failed while running, 2 unusable
 //! arguments, manifest or modules.
 
+use std::io::IsTerminal;
+use std::path::Path;
 use std::process::ExitCode;
+
+use crate::manifest::{self, Diagnostic, Manifest};
 
 mod check;
 mod dev;
@@ -25,7 +29,7 @@ enum Command {
     /// Check a manifest offline: every problem at once, with its place and what to write instead.
     Check(check::CheckArgs),
     /// Print the JSON Schema of the manifest, for editors.
-    Schema,
+    Schema(schema::SchemaArgs),
 }
 
 /// Runs what the command line asks for.
@@ -33,8 +37,34 @@ pub fn main(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Dev(args) => dev::dev(&args),
-        Command::Check(args) => check::check(&args),
-        Command::Schema => schema::schema(),
+        Command::Check(args) => check::check(args),
+        Command::Schema(args) => schema::schema(args),
+    }
+}
+
+/// How a command prints data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum OutputFormat {
+    /// For people.
+    #[default]
+    Human,
+    /// For programs.
+    Json,
+}
+
+/// Reads a manifest for a command that runs it; what is wrong with it goes to stderr.
+fn load(path: &Path) -> Result<Manifest, ExitCode> {
+    let colour = std::io::stderr().is_terminal() && !crate::logging::no_colour();
+    let show = |diagnostics: &[Diagnostic]| diagnostics.iter().for_each(|found| eprintln!("{}", found.render(colour)));
+    match manifest::load(path) {
+        Ok((manifest, warnings)) => {
+            show(&warnings);
+            Ok(manifest)
+        }
+        Err(problems) => {
+            show(&problems);
+            Err(UNUSABLE.into())
+        }
     }
 }
 

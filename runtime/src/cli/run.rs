@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::UNUSABLE;
+use super::{UNUSABLE, load};
 use crate::app::{Options, Sidecar};
 use crate::logging::{self, LogArgs};
-use crate::manifest;
 
 /// How often the signals' loop looks whether the sidecar has ended by itself.
 const LOOK: Duration = Duration::from_millis(100);
@@ -38,15 +37,9 @@ pub fn run(args: &RunArgs) -> ExitCode {
         eprintln!("error: {error}");
         return UNUSABLE.into();
     }
-    let manifest = match manifest::load(&args.manifest) {
-        Ok((manifest, warnings)) => {
-            manifest::print(&warnings);
-            manifest
-        }
-        Err(problems) => {
-            manifest::print(&problems);
-            return UNUSABLE.into();
-        }
+    let manifest = match load(&args.manifest) {
+        Ok(manifest) => manifest,
+        Err(code) => return code,
     };
     let within = manifest.shutdown_timeout;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -1,0 +1,153 @@
+//! `outrigger check`: says what is wrong with a manifest, all of it at once.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::OutputFormat;
+use crate::manifest::{self, Diagnostic, Manifest, Severity};
+
+const EXAMPLES: &str = "\
+Examples:
+  outrigger check
+  outrigger check deploy/outrigger.yaml
+  outrigger check --output json | jq '.diagnostics[].message'
+
+Nothing is connected to. Variables and files that the manifest names must be
+there. Exit code: 0 the manifest can be used, 2 it cannot.";
+
+/// Arguments of `outrigger check`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct CheckArgs {
+    /// The manifest [default: outrigger.yaml]
+    #[arg(value_name = "MANIFEST", conflicts_with = "manifest")]
+    pub path: Option<PathBuf>,
+    /// The manifest, as in the other commands
+    #[arg(short, long, value_name = "MANIFEST")]
+    pub manifest: Option<PathBuf>,
+    /// How the problems are printed: for people to stderr, as JSON to stdout
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: OutputFormat,
+}
+
+/// Checks the manifest and prints every problem. Answers 0 where it can be
+/// used, warnings or not, and 2 where it cannot.
+pub fn check(args: CheckArgs) -> ExitCode {
+    let path = args.path.or(args.manifest).unwrap_or_else(|| PathBuf::from("outrigger.yaml"));
+    let loaded = manifest::load(&path);
+    // A reader that is gone wants no more of it; the exit code still counts.
+    match args.output {
+        OutputFormat::Human => {
+            let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+            let _ = writeln!(std::io::stderr(), "{}", human(&path.display().to_string(), &loaded, colour));
+        }
+        OutputFormat::Json => {
+            let _ = writeln!(std::io::stdout(), "{:#}", as_json(&loaded));
+        }
+    }
+    if loaded.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(2) }
+}
+
+type Loaded = Result<(Manifest, Vec<Diagnostic>), Vec<Diagnostic>>;
+
+fn diagnostics(loaded: &Loaded) -> &[Diagnostic] {
+    match loaded {
+        Ok((_, diagnostics)) | Err(diagnostics) => diagnostics,
+    }
+}
+
+fn count(diagnostics: &[Diagnostic], severity: Severity) -> usize {
+    diagnostics.iter().filter(|diagnostic| diagnostic.severity == severity).count()
+}
+
+fn human(name: &str, loaded: &Loaded, colour: bool) -> String {
+    let number = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    let found = diagnostics(loaded);
+    let mut out = String::new();
+    for diagnostic in found {
+        out.push_str(&diagnostic.render(colour));
+        out.push_str("\n\n");
+    }
+    let warnings = match count(found, Severity::Warning) {
+        0 => String::new(),
+        n => format!(", {}", number(n, "warning")),
+    };
+    let summary = match loaded {
+        Ok((manifest, _)) => {
+            let (handlers, routes) =
+                (number(manifest.handlers.len(), "handler"), number(manifest.routes.len(), "route"));
+            format!("{name}: valid, {handlers}, {routes}{warnings}")
+        }
+        Err(found) => format!("{name}: {}{warnings}", number(count(found, Severity::Error), "error")),
+    };
+    out + &summary
+}
+
+fn as_json(loaded: &Loaded) -> Value {
+    let found = diagnostics(loaded);
+    json!({
+        "valid": loaded.is_ok(),
+        "errors": count(found, Severity::Error),
+        "warnings": count(found, Severity::Warning),
+        "diagnostics": found.iter().map(Diagnostic::to_json).collect::<Vec<_>>(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: CheckArgs,
+    }
+
+    fn parse(args: &[&str]) -> Result<CheckArgs, clap::Error> {
+        Command::try_parse_from([&["check"], args].concat()).map(|command| command.args)
+    }
+
+    fn load(text: &str) -> Loaded {
+        manifest::load_str("m.yaml", text, Path::new("."), &|_| None)
+    }
+
+    #[test]
+    fn arguments() {
+        assert_eq!(parse(&["a.yaml"]).unwrap().path, Some("a.yaml".into()));
+        assert_eq!(parse(&["-m", "a.yaml", "-o", "json"]).unwrap().output, OutputFormat::Json);
+        assert!(parse(&["a.yaml", "-m", "b.yaml"]).is_err());
+    }
+
+    #[test]
+    fn people_get_every_problem_and_a_sum() {
+        let text = human("m.yaml", &load("apiVersion: outrigger/v1\nrouts: []\n"), false);
+        assert!(text.contains("unknown key `routs`") && text.contains("did you mean `routes`?"), "{text}");
+        assert!(text.ends_with("m.yaml: 4 errors"), "{text}");
+    }
+
+    #[test]
+    fn programs_get_the_same() {
+        let found = as_json(&load("apiVersion: outrigger/v1\nrouts: []\n"));
+        assert_eq!((&found["valid"], &found["errors"], &found["warnings"]), (&json!(false), &json!(4), &json!(0)));
+        let unknown = found["diagnostics"].as_array().unwrap().iter().find(|d| d["line"] == 2).unwrap();
+        let expected = json!({
+            "severity": "error", "file": "m.yaml", "line": 2, "column": 1, "message": "unknown key `routs`",
+            "help": "did you mean `routes`?", "sourceLine": "routs: []",
+        });
+        assert_eq!(*unknown, expected);
+    }
+
+    #[test]
+    fn the_exit_code_tells_whether_it_can_be_used() {
+        let missing = parse(&["no/such/outrigger.yaml"]).unwrap();
+        assert_eq!(format!("{:?}", check(missing)), format!("{:?}", ExitCode::from(2)));
+    }
+}

@@ -1,0 +1,135 @@
+//! From the raw types to the checked ones. Every check adds what it finds to
+//! the problems and goes on, with a default where the value is unusable, so
+//! that one run shows everything.
+
+mod filter;
+mod flow;
+mod handlers;
+mod kafka;
+mod pattern;
+mod policy;
+mod properties;
+mod routes;
+mod satisfiable;
+mod topics;
+mod values;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use super::model;
+use super::raw;
+use super::read::{Field, Place, Problem, Problems};
+use topics::Topics;
+
+/// What every check needs.
+#[derive(Clone, Copy)]
+struct Check<'a> {
+    problems: &'a Problems,
+    /// The manifest's folder.
+    base: &'a Path,
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Checks a manifest that was read. `root`: where it begins. The result counts
+/// only if no error was added; `None`: too little is there to build one.
+pub(super) fn check(raw: &raw::Manifest, root: Place, base: &Path, problems: &Problems) -> Option<model::Manifest> {
+    let check = Check { problems, base };
+    check.require(&raw.api_version, "apiVersion", root, "begin with `apiVersion: outrigger/v1`");
+    let kafka = check.require(&raw.kafka, "kafka", root, "add `kafka:` with bootstrapServers, groupId and topics");
+    let sources = kafka.map(|kafka| Topics::read(check, &kafka.value, kafka.key)).unwrap_or_default();
+    let kafka = kafka.and_then(|kafka| check.kafka(kafka, &sources));
+
+    let raw_handlers = check.require(&raw.handlers, "handlers", root, "add `handlers:`, by name, each with a `module`");
+    let handlers = raw_handlers.map(|given| check.handlers(&given.value)).unwrap_or_default();
+    let names = raw_handlers.map(|given| given.value.keys().cloned().collect()).unwrap_or_default();
+    let raw_routes = check.require(&raw.routes, "routes", root, "add `routes:`, each with name, match and handler");
+    let no_defaults = raw::Defaults::default();
+    let raw_defaults = raw.defaults.value().unwrap_or(&no_defaults).policies();
+    let defaults = check.defaults(raw_defaults);
+    let routes = raw_routes.map(|given| check.routes(given, &defaults, &names)).unwrap_or_default();
+    if let (Some(handlers), Some(routes)) = (raw_handlers, raw_routes) {
+        check.unrouted_handlers(&handlers.value, &routes.value);
+    }
+
+    let unmatched = check.unhandled(&raw.unmatched, "unmatched", root, &defaults);
+    let undecodable = check.unhandled(&raw.undecodable, "undecodable", root, &defaults);
+    check.dead_letter_topics(raw, raw_defaults, &sources);
+    check.loops(raw, raw_defaults, &sources);
+
+    let shutdown_timeout = check.duration(&raw.shutdown_timeout, 20 * SECOND, SECOND..=HOUR);
+    let drain_timeout = check.duration(&raw.drain_timeout, 5 * SECOND, Duration::from_millis(1)..=HOUR);
+    check.drain_within_shutdown(raw, drain_timeout, shutdown_timeout);
+    let no_buffer = raw::Buffer::default();
+    let buffer = raw.buffer.value().unwrap_or(&no_buffer);
+    Some(model::Manifest {
+        kafka: kafka?,
+        handlers,
+        routes,
+        unmatched,
+        undecodable,
+        workers: raw.workers.given().map(|_| check.count(&raw.workers, 1, 1..=1024)),
+        commit_interval: check.duration(&raw.commit_interval, 5 * SECOND, SECOND / 100..=HOUR),
+        shutdown_timeout,
+        drain_timeout,
+        buffer: model::Buffer {
+            records: check.count(&buffer.records, 10_000, 1..=10_000_000),
+            bytes: check.size(&buffer.bytes, 16 << 20, 1024..=16 << 30),
+        },
+        probes: check.probes(&raw.probes),
+    })
+}
+
+impl Check<'_> {
+    fn drain_within_shutdown(self, raw: &raw::Manifest, drain: Duration, shutdown: Duration) {
+        if shutdown >= drain {
+            return;
+        }
+        let at = raw.shutdown_timeout.given().or(raw.drain_timeout.given()).map(|given| given.at);
+        if let Some(at) = at {
+            let message = "`shutdownTimeout` is shorter than `drainTimeout` (5s by default)";
+            self.problems.error(at, message, "a shutdown drains first, and needs time to commit after it");
+        }
+    }
+
+    fn probes(self, field: &Field<raw::Probes>) -> Option<SocketAddr> {
+        let probes = field.given()?;
+        let help = "write `listen: 0.0.0.0:9464`";
+        let listen = self.require(&probes.value.listen, "listen", probes.key, help)?;
+        match listen.value.parse() {
+            Ok(address) => Some(address),
+            Err(_) => {
+                let message = format!("`{}` is not an IP address and a port", listen.shown());
+                self.problems.error(listen.at, message, "write it as 0.0.0.0:9464 or [::]:9464");
+                None
+            }
+        }
+    }
+
+    /// Names appear in headers, metrics and file names.
+    fn name(self, name: &str, at: Place, what: &str) {
+        let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+        let well_formed = name.bytes().all(legal) && name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
+        if !well_formed || name.len() > 100 {
+            let help = "use letters, digits, `-`, `_` and `.`, beginning with a letter or digit, at most 100";
+            self.problems.add(Problem::error(at, format!("this is not a name for {what}")).help(help));
+        }
+    }
+
+    /// Handlers that no route uses are probably forgotten; they do no harm.
+    fn unrouted_handlers(self, handlers: &BTreeMap<String, Field<raw::Handler>>, routes: &[Field<raw::Route>]) {
+        let used: Option<Vec<&String>> = routes.iter().map(|route| route.value()?.handler.value()).collect();
+        // A route that names no handler, or none that there is, may be meant to use this one.
+        let Some(used) = used.filter(|used| used.iter().all(|name| handlers.contains_key(*name))) else { return };
+        for (name, handler) in handlers {
+            if let (false, Some(handler)) = (used.contains(&name), handler.given()) {
+                let message = format!("no route uses the handler `{name}`");
+                self.problems.add(Problem::warning(handler.key, message).help("remove it, or add a route"));
+            }
+        }
+    }
+}

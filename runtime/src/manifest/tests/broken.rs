@@ -1,0 +1,159 @@
+//! Manifests that do not hold, and what a person is told.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// The smallest manifest with `from` replaced by `to`, checked; what is said.
+fn minimal_with(replacements: &[(&str, &str)]) -> String {
+    let mut text = MINIMAL.to_owned();
+    for (from, to) in replacements {
+        assert!(text.contains(from), "{from}");
+        text = text.replace(from, to);
+    }
+    let loaded = load(&text);
+    assert!(!rendered(&loaded).is_empty(), "nothing is wrong with\n{text}");
+    rendered(&loaded)
+}
+
+/// Each line is a snapshot's name and what is replaced in the smallest manifest.
+const BROKEN: &[(&str, &[(&str, &str)])] = &[
+    ("unknown_key", &[("handler: h", "handler: h, retires: 3")]),
+    ("unknown_key_without_a_near_one", &[("groupId: g", "groupId: g\n  colour: red")]),
+    ("key_of_a_later_version", &[("routes:", "admin: { listen: 127.0.0.1:9465 }\nroutes:")]),
+    ("capability_of_a_later_version", &[("enrich.wasm }", "enrich.wasm, allow: { http: [] }, config: {} }")]),
+    ("missing_keys", &[("{ name: r, match: { type: t }, handler: h }", "{ ordering: key }")]),
+    ("missing_sections", &[(MINIMAL, "apiVersion: outrigger/v1\n")]),
+    ("wrong_version", &[("outrigger/v1", "outrigger/v2")]),
+    ("wrong_kinds", &[("[orders]", "orders"), ("{ type: t }", "t"), ("{ module: handlers/enrich.wasm }", "[]")]),
+    ("nothing_written", &[("groupId: g", "groupId:")]),
+    ("bad_units", &[("kafka:", "commitInterval: 5\ndrainTimeout: 5 sec\nbuffer: { bytes: 16MX }\nkafka:")]),
+    (
+        "out_of_range",
+        &[("enrich.wasm }", "enrich.wasm, concurrency: 0, limits: { memory: 8GiB, timeout: 0s, input: 0 } }")],
+    ),
+    ("not_a_number", &[("kafka:", "workers: many\nkafka:")]),
+    ("twice_the_same_key", &[("groupId: g", "groupId: g\n  groupId: h")]),
+    ("twice_the_same_route", &[("handler: h }", "handler: h }\n  - { name: r, match: { type: u }, handler: h }")]),
+    ("undefined_handler", &[("handler: h }", "handler: hh }")]),
+    ("unrouted_handler", &[("routes:", "  spare: { module: handlers/audit.wasm }\nroutes:")]),
+    ("missing_module", &[("enrich.wasm", "enirch.wasm")]),
+    ("bad_digest", &[("enrich.wasm }", "enrich.wasm, sha256: abc }")]),
+    ("contradiction", &[("{ type: t }", "{ type: t, prefix: { type: u } }")]),
+    ("other_specversion", &[("{ type: t }", "{ type: t, specversion: \"0.3\" }")]),
+    ("empty_conditions", &[("{ type: t }", "{ any: [], not: {} }")]),
+    ("attribute_names", &[("{ type: t }", "{ Type: t, my_ext: x, data: y, subject: \"\" }")]),
+    ("probably_meant_type", &[("{ type: t }", "{ tpye: t }")]),
+    ("dead_letters_consumed", &[("[orders]", "[orders, orders.dlq]")]),
+    ("dead_letters_match_a_pattern", &[("[orders]", "[\"^audit\\\\..*\"]")]),
+    ("dead_letters_of_a_route_consumed", &[("handler: h }", "handler: h, deadLetter: { topic: orders } }")]),
+    ("bad_dead_letter_topic", &[("handler: h }", "handler: h, deadLetter: { topic: \"{tpoic}.dlq\" } }")]),
+    ("dead_letter_off_without_an_end", &[("handler: h }", "handler: h, deadLetter: false }")]),
+    ("dead_letter_on", &[("handler: h }", "handler: h, deadLetter: true }")]),
+    ("exhausted_beside_a_dead_letter", &[("handler: h }", "handler: h, exhausted: drop }")]),
+    ("defaults_without_dead_letter", &[("routes:", "defaults: { deadLetter: false, exhausted: drop }\nroutes:")]),
+    ("output_comes_back", &[("handler: h }", "handler: h, output: orders }")]),
+    (
+        "allowed_topic_comes_back",
+        &[("enrich.wasm }", "enrich.wasm, allow: { topics: [orders.x] } }"), ("[orders]", "[\"^orders\\\\.[a-z]$\"]")],
+    ),
+    (
+        "owned_properties",
+        &[("groupId: g", "groupId: g\n  properties:\n    enable.auto.commit: true\n    acks: 1\n    sasl.pasword: x")],
+    ),
+    ("bad_topics", &[("[orders]", "[\"a b\", \"orders.*\", \"^a(\", \"^a\\\\d\", ok, ok]")]),
+    ("bad_servers", &[("localhost:9092", "localhost:99999")]),
+    ("bad_retry", &[("handler: h }", "handler: h, retry: { multiplier: 0.5, jitter: 2, maxRetries: 100000 } }")]),
+    ("delays_crossed", &[("handler: h }", "handler: h, retry: { maxDelay: 500ms } }")]),
+    ("unknown_reaction", &[("handler: h }", "handler: h, onFailure: { trap: deadletter, timeout: { x: 1 } } }")]),
+    ("classes_without_a_route", &[("handler: h }", "handler: h, onFailure: { undecodable: drop, unrouted: drop } }")]),
+    ("shutdown_shorter_than_drain", &[("kafka:", "shutdownTimeout: 3s\nkafka:")]),
+    ("bad_listen", &[("kafka:", "probes: { listen: localhost }\nkafka:")]),
+    ("missing_variable", &[("groupId: g", "groupId: ${GROUP}")]),
+    ("missing_file", &[("groupId: g", "groupId: ${file:none/such}")]),
+    ("malformed_expression", &[("groupId: g", "groupId: ${GROUP ID}")]),
+    ("unquoted_expression", &[("{ type: t }", "{ type: ${TYPE} }")]),
+    ("not_yaml", &[("groupId: g", "groupId: [g")]),
+    ("tab", &[("  groupId: g", "\tgroupId: g")]),
+    ("second_document", &[("routes:", "---\nroutes:")]),
+    ("merge_key", &[("handler: h }", "handler: h, <<: { ordering: key } }")]),
+    ("tag", &[("groupId: g", "groupId: !secret g")]),
+    ("unknown_alias", &[("groupId: g", "groupId: *g")]),
+    ("bad_names", &[("name: r,", "name: \"a b\",")]),
+];
+
+#[test]
+fn what_a_person_is_told() {
+    for (name, replacements) in BROKEN {
+        insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
+            insta::assert_snapshot!(*name, minimal_with(replacements));
+        });
+    }
+}
+
+#[test]
+fn everything_is_reported_at_once_in_the_order_of_the_text() {
+    let text = "\
+apiVersion: outrigger/v1
+kafka: { bootstrapServers: \"\", topics: [\"a b\"] }
+handlers:
+  h: { modul: x, concurrency: zero }
+routes:
+  - { name: r, match: { type: t }, handler: g, retry: { jitter: 7 } }
+workers: -1
+";
+    let Err(found) = load(text) else { panic!("this must not hold") };
+    let lines: Vec<u32> =
+        found.iter().filter_map(|diagnostic| diagnostic.location.as_ref()).map(|at| at.line).collect();
+    assert_eq!(lines, [2, 2, 2, 4, 4, 4, 6, 6, 7], "{}", rendered(&Err(found)));
+}
+
+#[test]
+fn a_billion_laughs_are_refused() {
+    let mut text = "a: &a [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for (from, to) in "abcdefgh".chars().zip("bcdefghi".chars()) {
+        text += &format!("{to}: &{to} [{}]\n", vec![format!("*{from}"); 10].join(", "));
+    }
+    assert!(rendered(&load(&text)).contains("more than 50000 nodes"), "{}", rendered(&load(&text)));
+}
+
+#[test]
+fn deep_nesting_is_refused() {
+    for text in ["[".repeat(100_000), "a: ".to_owned() + &"{ not: ".repeat(10_000), "- ".repeat(10_000) + "x"] {
+        assert!(load(&text).is_err());
+    }
+}
+
+#[test]
+fn a_missing_manifest_is_said_so() {
+    let Err(found) = super::super::load(Path::new("no/such/outrigger.yaml")) else { panic!("there is none") };
+    let expected = "error: the manifest cannot be read: entity not found\n --> no/such/outrigger.yaml";
+    assert_eq!(rendered(&Err(found)), expected);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    /// Whatever the text: no panic, and what is refused is refused with a reason.
+    #[test]
+    fn nothing_panics(text in "([a-z]{1,4}: |[\\[\\]{}\"':,&*#|>!%@`~?-]|[a-z0-9\\$é]{1,3}|\n {0,4}|\t){0,40}") {
+        if let Err(found) = load(&text) {
+            prop_assert!(found.iter().any(|diagnostic| diagnostic.severity == Severity::Error), "{text}");
+        }
+    }
+
+    /// The same near a manifest that holds: one stretch of it is replaced.
+    #[test]
+    fn a_damaged_manifest_does_not_panic(
+        at in 0..FULL.len(),
+        length in 0..40_usize,
+        damage in "[\\[\\]{}\"':,&*#|>\n a0-]{0,6}",
+    ) {
+        let end = (at + length).min(FULL.len());
+        prop_assume!(FULL.is_char_boundary(at) && FULL.is_char_boundary(end));
+        let text = format!("{}{damage}{}", &FULL[..at], &FULL[end..]);
+        if let Err(found) = load(&text) {
+            prop_assert!(found.iter().any(|diagnostic| diagnostic.severity == Severity::Error), "{text}");
+        }
+    }
+}

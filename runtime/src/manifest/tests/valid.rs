@@ -1,0 +1,144 @@
+//! Manifests that hold, and what they become.
+
+use std::time::Duration;
+
+use super::*;
+use crate::outcome::FailureClass;
+
+fn valid(text: &str) -> Manifest {
+    match load(text) {
+        Ok((manifest, _)) => manifest,
+        loaded => panic!("{}", rendered(&loaded)),
+    }
+}
+
+#[test]
+fn the_smallest_has_all_the_defaults() {
+    let manifest = valid(MINIMAL);
+    assert_eq!(manifest.kafka.start_from, StartFrom::Earliest);
+    assert_eq!(manifest.kafka.on_offset_lost, OnOffsetLost::Stop);
+    assert_eq!(manifest.kafka.topics, [Topic { name: "orders".to_owned(), start_from: None }]);
+    assert_eq!((manifest.workers, manifest.probes), (None, None));
+    assert_eq!(manifest.commit_interval, Duration::from_secs(5));
+    assert_eq!(manifest.shutdown_timeout, Duration::from_secs(20));
+    assert_eq!(manifest.drain_timeout, Duration::from_secs(5));
+    assert_eq!(manifest.buffer, Buffer { records: 10_000, bytes: 16 << 20 });
+    let dead_letter = DeadLetter { topic: "{topic}.dlq".to_owned(), omit_large_values: false };
+    assert_eq!(manifest.unmatched, Unhandled::DeadLetter(dead_letter.clone()));
+    assert_eq!(manifest.undecodable, Unhandled::DeadLetter(dead_letter.clone()));
+
+    let handler = &manifest.handlers["h"];
+    assert!(handler.module.is_absolute() && handler.module.ends_with("handlers/enrich.wasm"));
+    assert_eq!((handler.instance, handler.concurrency, handler.sha256), (Instance::Warm, 32, None));
+    let limits = Limits {
+        memory: 64 << 20,
+        cpu_time: Duration::from_millis(500),
+        timeout: Duration::from_secs(5),
+        input: 1 << 20,
+        output: 1 << 20,
+        outputs: 100,
+    };
+    assert_eq!(handler.limits, limits);
+
+    let route = &manifest.routes[0];
+    let retry = Retry {
+        strategy: Strategy::Exponential(2.0),
+        max_retries: 5,
+        initial_delay: Duration::from_secs(1),
+        max_delay: Duration::from_secs(60),
+        jitter: 0.2,
+    };
+    assert_eq!(route.filter, Filter::Exact(vec![("type".to_owned(), "t".to_owned())]));
+    assert_eq!((route.output_mode, route.ordering, &route.output), (OutputMode::Binary, Ordering::Key, &None));
+    assert_eq!(route.dead_letter, Exhausted::DeadLetter(dead_letter));
+    for class in FailureClass::ALL {
+        let expected = match class {
+            FailureClass::Undecodable | FailureClass::Unrouted => None,
+            FailureClass::Rejected => Some(&OnFailure::DeadLetter),
+            _ => Some(&OnFailure::Retry(retry)),
+        };
+        assert_eq!(route.on_failure.get(&class), expected.cloned().as_ref(), "{class}");
+    }
+}
+
+#[test]
+fn the_full_one_says_everything() {
+    let (manifest, warnings) = load(FULL).unwrap_or_else(|found| panic!("{}", rendered(&Err(found))));
+    assert_eq!(rendered(&Ok((manifest.clone(), warnings))), "");
+    assert_eq!(manifest.workers, Some(2), "a number from a variable");
+    assert_eq!(manifest.kafka.bootstrap_servers, "localhost:9092");
+    assert_eq!(manifest.kafka.properties["sasl.password"].reveal(), "hunter2");
+    assert_eq!(manifest.kafka.topics[2].start_from, Some(StartFrom::Latest));
+    assert_eq!(manifest.handlers["enrich"].sha256.map(|digest| (digest[0], digest[31])), Some((0x9f, 0x08)));
+    assert_eq!(manifest.unmatched, Unhandled::Drop);
+
+    let order = &manifest.routes[0];
+    assert_eq!(order.output.as_deref(), Some("shop.orders.enriched"));
+    assert_eq!(order.on_failure[&FailureClass::Trap], OnFailure::DeadLetter);
+    let OnFailure::Retry(dependency) = order.on_failure[&FailureClass::Dependency] else { panic!("{order:?}") };
+    assert_eq!((dependency.max_retries, dependency.max_delay), (50, Duration::from_secs(300)));
+    assert_eq!(dependency.initial_delay, Duration::from_secs(1), "from the route");
+
+    let audit = &manifest.routes[1];
+    let one = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
+    let expected = Filter::All(vec![
+        Filter::Any(vec![
+            Filter::Prefix(one("type", "audit.")),
+            Filter::All(vec![Filter::Suffix(one("type", ".deleted")), Filter::Exact(one("tenant", "acme"))]),
+        ]),
+        Filter::Not(Box::new(Filter::Exact(one("source", "/test")))),
+    ]);
+    assert_eq!(audit.filter, expected);
+    assert_eq!(audit.dead_letter, Exhausted::Drop);
+    assert_eq!((audit.output_mode, audit.ordering), (OutputMode::Structured, Ordering::None));
+    let OnFailure::Retry(retry) = audit.on_failure[&FailureClass::Failed] else { panic!("{audit:?}") };
+    assert_eq!((retry.strategy, retry.max_retries, retry.jitter), (Strategy::None, 0, 0.1));
+}
+
+#[test]
+fn a_route_stands_on_the_defaults() {
+    let defaults = "\
+defaults:
+  output: out
+  ordering: partition
+  retry: { strategy: fixed, maxRetries: 9, maxDelay: 10s }
+  onFailure: { trap: drop, failed: { retry: { maxRetries: 1 } } }
+  deadLetter: { topic: all.dlq, omitLargeValues: true }
+";
+    let own = "retry: { initialDelay: 3s }, onFailure: { failed: retry }, deadLetter: { topic: mine.dlq } }";
+    let text = MINIMAL.replace("handler: h }", &format!("handler: h, {own}")) + defaults;
+    let manifest = valid(&text);
+    let route = &manifest.routes[0];
+    assert_eq!((route.output.as_deref(), route.ordering), (Some("out"), Ordering::Partition));
+    assert_eq!(route.on_failure[&FailureClass::Trap], OnFailure::Drop);
+    let OnFailure::Retry(retry) = route.on_failure[&FailureClass::Failed] else { panic!("{route:?}") };
+    assert_eq!((retry.strategy, retry.max_retries), (Strategy::Fixed, 9), "its own reaction, the defaults' retry");
+    assert_eq!((retry.initial_delay, retry.max_delay), (Duration::from_secs(3), Duration::from_secs(10)));
+    let dead_letter = |topic: &str| DeadLetter { topic: topic.to_owned(), omit_large_values: true };
+    assert_eq!(route.dead_letter, Exhausted::DeadLetter(dead_letter("mine.dlq")));
+    assert_eq!(manifest.unmatched, Unhandled::DeadLetter(dead_letter("all.dlq")));
+}
+
+#[test]
+fn aliases_repeat_a_value() {
+    let text = MINIMAL.replace("handler: h }", "handler: h, retry: &r { maxRetries: 7 } }")
+        + "  - { name: r2, match: { type: u }, handler: h, retry: *r }\n";
+    let retries = |route: &Route| match route.on_failure[&FailureClass::Failed] {
+        OnFailure::Retry(retry) => retry.max_retries,
+        _ => 0,
+    };
+    assert_eq!(valid(&text).routes.iter().map(retries).collect::<Vec<_>>(), [7, 7]);
+}
+
+#[test]
+fn a_loop_can_be_accepted() {
+    let looping = MINIMAL.replace("handler: h }", "handler: h, output: orders }");
+    assert!(rendered(&load(&looping)).contains("come back"));
+    valid(&looping.replace("output: orders", "output: orders, allowLoop: true"));
+}
+
+#[test]
+fn words_that_are_dialects_can_be_attributes() {
+    let text = MINIMAL.replace("match: { type: t }", "match: { exact: { prefix: x } }");
+    assert_eq!(valid(&text).routes[0].filter, Filter::Exact(vec![("prefix".to_owned(), "x".to_owned())]));
+}
