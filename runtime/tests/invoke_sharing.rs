@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use outrigger::invoke::Pool;
+use outrigger::invoke::{Engine, Pool, Sizing};
 use outrigger::manifest::Handler;
 use outrigger::outcome::{FailureClass, Outcome};
 use support::*;
@@ -114,6 +114,19 @@ fn a_call_over_the_concurrency_is_busy_and_nobody_failed() {
         }
         handled(pool.call(call("nothing", b"")).await);
         assert_eq!((pool.idle(), pool.in_flight()), (2, 0));
+    });
+}
+
+#[test]
+fn a_call_without_a_free_slot_is_busy_and_goes_through_later() {
+    let module = Engine::new(Sizing { instances: 1 }).unwrap().load(&spec()).unwrap();
+    let pool = Pool::new(module);
+    block_on(async {
+        let waiting = tokio::task::spawn_local(pool.call(call("sleep", b"50")));
+        begun(&pool).await;
+        assert!(matches!(pool.call(call("nothing", b"")).await.outcome, Outcome::Busy));
+        handled(waiting.await.unwrap());
+        handled(pool.call(call("nothing", b"")).await);
     });
 }
 

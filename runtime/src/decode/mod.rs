@@ -21,6 +21,7 @@ mod structured;
 mod timestamp;
 
 pub use error::{Place, Undecodable};
+pub(crate) use timestamp::is_rfc3339;
 
 use crate::event::Event;
 use crate::record::Record;

@@ -4,7 +4,7 @@
 ///
 /// By hand, because a parser that builds a date takes longer than all the other
 /// attributes together, and those at hand refuse leap seconds or take spaces.
-pub(super) fn is_rfc3339(text: &str) -> bool {
+pub(crate) fn is_rfc3339(text: &str) -> bool {
     is_date_time(text.as_bytes()).is_some()
 }
 

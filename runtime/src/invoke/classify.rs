@@ -135,7 +135,7 @@ impl std::fmt::Display for Bytes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let bytes = self.0;
         let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
-        match units.into_iter().find(|(unit, _)| bytes >= *unit && bytes % unit == 0) {
+        match units.into_iter().find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit)) {
             Some((unit, name)) => write!(f, "{} {name}", bytes / unit),
             None => write!(f, "{bytes} bytes"),
         }

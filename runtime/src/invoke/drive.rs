@@ -71,3 +71,43 @@ fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use tokio::sync::Semaphore;
+
+    use super::super::ticker::Ticker;
+    use super::*;
+
+    fn driven<T>(call: impl Future<Output = wasmtime::Result<T>>, timeout: Duration) -> End<T> {
+        let ticker = Ticker::start(wasmtime::Engine::default()).unwrap();
+        let (clock, meter) = (Clock::new(ticker.pulse()), Meter::new(Arc::new(Semaphore::new(1))));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let now = Instant::now();
+        runtime.block_on(drive(call, &meter, &clock, now, now + timeout))
+    }
+
+    #[test]
+    fn a_panic_of_the_host_ends_the_call_and_nothing_else() {
+        let end = driven(async { panic!("a bug in {}", "a host function") }, Duration::from_secs(5));
+        assert!(matches!(end, End::<()>::Panicked(message) if message == "a bug in a host function"));
+        let end = driven(
+            async {
+                tokio::task::yield_now().await;
+                panic!("later")
+            },
+            Duration::from_secs(5),
+        );
+        assert!(matches!(end, End::<()>::Panicked(message) if message == "later"));
+    }
+
+    #[test]
+    fn a_call_that_is_done_at_its_first_poll_is_not_late() {
+        assert!(matches!(driven(ready(Ok(7)), Duration::ZERO), End::Done(Ok(7))));
+        assert!(matches!(driven(pending::<wasmtime::Result<()>>(), Duration::ZERO), End::TimedOut));
+    }
+}

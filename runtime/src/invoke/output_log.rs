@@ -151,7 +151,7 @@ impl Log {
         let (context, message) = (escape(cut(context, 256)), escape(message));
         macro_rules! write {
             ($level:ident) => {
-                tracing::event!(target: "outrigger::guest", tracing::Level::$level, handler, route, context = &*context, "{message}")
+                tracing::event!(target: "outrigger::guest", parent: None, tracing::Level::$level, handler, route, context = &*context, "{message}")
             };
         }
         match level {
@@ -186,6 +186,7 @@ impl Log {
         }
     }
 
+    /// The line belongs to no span: those around it describe a host call of wasmtime.
     fn line(&self, attempt: &Attempt, stream: Stream, line: &[u8]) {
         if !self.admit(attempt, line.len()) {
             return;
@@ -194,8 +195,12 @@ impl Log {
         let text = String::from_utf8_lossy(line);
         let text = escape(text.trim_end_matches(['\n', '\r']));
         match stream {
-            Stream::Stdout => tracing::info!(target: "outrigger::guest", handler, route, stream = "stdout", "{text}"),
-            Stream::Stderr => tracing::warn!(target: "outrigger::guest", handler, route, stream = "stderr", "{text}"),
+            Stream::Stdout => {
+                tracing::info!(target: "outrigger::guest", parent: None, handler, route, stream = "stdout", "{text}")
+            }
+            Stream::Stderr => {
+                tracing::warn!(target: "outrigger::guest", parent: None, handler, route, stream = "stderr", "{text}")
+            }
         }
     }
 
@@ -203,7 +208,7 @@ impl Log {
         let (fits, missed) = self.rate.take(bytes, Instant::now());
         if missed > 0 {
             let (handler, route) = (&*self.handler, attempt.route());
-            tracing::warn!(target: "outrigger::guest", handler, route, bytes = missed, "guest output over {RATE} bytes a second was swallowed");
+            tracing::warn!(target: "outrigger::guest", parent: None, handler, route, bytes = missed, "guest output over {RATE} bytes a second was swallowed");
         }
         fits
     }

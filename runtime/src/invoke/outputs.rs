@@ -1,10 +1,10 @@
 //! The outputs of a handler, checked: an event that leaves here can be published.
 
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use std::collections::HashSet;
 
 use super::bindings::{EventResult, OutputResult};
 use super::classify::Bytes;
+use crate::decode::is_rfc3339;
 use crate::manifest::Limits;
 use crate::outcome::Output;
 
@@ -73,16 +73,16 @@ fn check_one(output: &OutputResult) -> Result<(), String> {
         }
     }
     if let Some(time) = &event.time
-        && OffsetDateTime::parse(time, &Rfc3339).is_err()
+        && !is_rfc3339(time)
     {
         return Err(format!("`time` is not RFC 3339: {time:?}"));
     }
-    for (index, (name, value)) in event.extensions.iter().enumerate() {
+    for (name, value) in &event.extensions {
         extension_name(name)?;
         text(name, value)?;
-        if event.extensions[..index].iter().any(|(earlier, _)| earlier == name) {
-            return Err(format!("the extension `{name}` is there twice"));
-        }
+    }
+    if let Some(name) = repeated(&event.extensions) {
+        return Err(format!("the extension `{name}` is there twice"));
     }
     if output.topic.as_deref() == Some("") {
         return Err("`topic` is empty; leave it out to use the route's".to_owned());
@@ -114,6 +114,17 @@ fn extension_name(name: &str) -> Result<(), String> {
     Ok(())
 }
 
+fn repeated(extensions: &[(String, String)]) -> Option<&str> {
+    let mut names = extensions.iter().map(|(name, _)| name.as_str());
+    if extensions.len() <= 16 {
+        let earlier = |index: usize, name: &str| extensions[..index].iter().any(|(earlier, _)| earlier == name);
+        return names.enumerate().find(|(index, name)| earlier(*index, name)).map(|(_, name)| name);
+    }
+    // A hostile guest can return a hundred thousand: comparing each with each would stop the worker.
+    let mut seen = HashSet::with_capacity(extensions.len());
+    names.find(|name| !seen.insert(*name))
+}
+
 fn header_name(name: &str) -> Result<(), String> {
     let belongs_to_the_event = name.eq_ignore_ascii_case("content-type")
         || name.get(..3).is_some_and(|prefix| prefix.eq_ignore_ascii_case("ce_"));
@@ -142,7 +153,7 @@ mod tests {
         cpu_time: Duration::from_millis(500),
         timeout: Duration::from_secs(5),
         input: 1 << 20,
-        output: 100,
+        output: 1000,
         outputs: 2,
     };
 
@@ -180,7 +191,7 @@ mod tests {
         over.key = Some(vec![0; rest + 1]);
         assert!(check(vec![full], &LIMITS).is_ok());
         let over = check(vec![over], &LIMITS).unwrap_err();
-        assert_eq!(over, "the handler returned 101 bytes of outputs, its limit is 100 bytes");
+        assert_eq!(over, "the handler returned 1001 bytes of outputs, its limit is 1000 bytes");
     }
 
     #[test]
@@ -204,6 +215,10 @@ mod tests {
         }
         let twice = vec![("a".to_owned(), "1".to_owned()), ("a".to_owned(), "2".to_owned())];
         assert!(refused(|o| o.event.extensions = twice).contains("twice"));
+        let mut many: Vec<_> = (0..100_000).map(|i| (format!("a{i}"), String::new())).collect();
+        assert_eq!(repeated(&many), None);
+        many.push(("a7".into(), String::new()));
+        assert_eq!(repeated(&many), Some("a7"));
         for name in ["ce_id", "CE_x", "content-type", "Content-Type"] {
             let reason = refused(|o| o.headers[0].name = name.into());
             assert!(reason.contains("belongs to the event"), "{reason}");

@@ -136,3 +136,56 @@ impl Drop for Beat {
         self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    /// Waits for a condition, up to a time that only a broken ticker needs.
+    fn eventually(condition: impl Fn() -> bool) -> bool {
+        let end = Instant::now() + Duration::from_secs(10);
+        while !condition() {
+            if Instant::now() > end {
+                return false;
+            }
+            thread::yield_now();
+        }
+        true
+    }
+
+    #[test]
+    fn it_ticks_while_a_call_runs_sleeps_when_none_does_and_wakes_again() {
+        let ticker = Ticker::start(wasmtime::Engine::default()).unwrap();
+        let pulse = ticker.pulse();
+        for _ in 0..3 {
+            let beat = pulse.begin();
+            let before = pulse.ticks();
+            // More than it would linger for without the call.
+            assert!(eventually(|| pulse.ticks() > before + u64::from(LINGER) * 2));
+            drop(beat);
+            assert!(eventually(|| ticker.shared.asleep.load(Ordering::SeqCst)));
+        }
+        assert_eq!(pulse.calls(), 0);
+    }
+
+    #[test]
+    fn a_call_that_begins_while_it_sleeps_counts_as_a_tick() {
+        let ticker = Ticker::start(wasmtime::Engine::default()).unwrap();
+        let pulse = ticker.pulse();
+        assert!(eventually(|| ticker.shared.asleep.load(Ordering::SeqCst)));
+        let before = pulse.ticks();
+        let _beat = pulse.begin();
+        assert!(pulse.ticks() > before);
+    }
+
+    #[test]
+    fn its_thread_ends_with_it_awake_or_asleep() {
+        let ticker = Ticker::start(wasmtime::Engine::default()).unwrap();
+        let pulse = ticker.pulse();
+        let _beat = pulse.begin();
+        drop(ticker);
+        assert_eq!(Arc::strong_count(&pulse.shared), 1);
+    }
+}
