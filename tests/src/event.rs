@@ -100,6 +100,12 @@ impl Event {
         self
     }
 
+    /// Makes the data about so many bytes larger.
+    pub fn padded(mut self, bytes: usize) -> Event {
+        self.data.get_or_insert_with(|| json!({}))["padding"] = json!("x".repeat(bytes));
+        self
+    }
+
     /// Leaves the data out: in binary mode the record's value is null.
     pub fn without_data(mut self) -> Event {
         self.data = None;

@@ -37,9 +37,11 @@ pub(crate) fn outrigger() -> &'static Path {
             return given.into();
         }
         // Cargo does not build another package's binary for a test, so a stale
-        // one might be lying there.
+        // one might be lying there. The whole workspace is named because the
+        // features of dependencies follow from what is named: with the package
+        // alone, wasmtime would be compiled a second time.
         let mut build = cargo();
-        build.args(["build", "--quiet", "--package", "outrigger", "--bin", "outrigger"]);
+        build.args(["build", "--quiet", "--workspace", "--bin", "outrigger"]);
         run(build, "cargo", "rustup (https://rustup.rs)");
         target_folder().join("debug/outrigger")
     })

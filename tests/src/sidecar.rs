@@ -136,6 +136,17 @@ impl Running {
         });
     }
 
+    /// Waits until so many events are handled: a sidecar that is in the middle of it.
+    #[track_caller]
+    pub fn wait_handled(&mut self, at_least: u32) {
+        self.wait_for("events are handled", PATIENCE, |sidecar| {
+            match sidecar.metrics()?.sum("outrigger_events_total", &[("outcome", "handled")]) {
+                handled if handled >= f64::from(at_least) => Ok(()),
+                handled => Err(format!("{handled} handled")),
+            }
+        });
+    }
+
     /// Waits for a condition; a sidecar that ends fails it at once.
     #[track_caller]
     pub fn wait_for<T>(
@@ -144,12 +155,11 @@ impl Running {
         deadline: Duration,
         mut check: impl FnMut(&Running) -> Result<T, String>,
     ) -> T {
-        eventually(what, deadline, || {
-            if let Some(status) = self.process.ended() {
-                panic!("the sidecar ended with {status}, waiting for: {what}");
-            }
-            check(self)
-        })
+        let done = eventually(what, deadline, || match self.process.ended() {
+            Some(status) => Ok(Err(status)),
+            None => check(self).map(Ok),
+        });
+        done.unwrap_or_else(|status| panic!("the sidecar ended with {status}, waiting for: {what}"))
     }
 
     /// What `/metrics` says now.

@@ -122,3 +122,45 @@ fn a_record_waits_for_its_dead_letter_topic_and_readiness_says_so() {
     let tally = job.ledger().must_balance();
     assert_eq!((tally.outputs, tally.dead_letters, tally.duplicates), (50, 1, 0));
 }
+
+/// An event of 50 kB that is rejected, and a dead-letter topic that takes 10 kB.
+fn too_large(name: &str, omit: bool) -> Job {
+    let kafka = Kafka::shared();
+    let job = Job::named(name, 1);
+    kafka.create_topic(&job.topic, 1);
+    kafka.create_topic(&job.output, 1);
+    kafka.create_topic_with(&job.dead_letter, 1, &[("max.message.bytes", "10000")]);
+    kafka.produce(&job.topic, [Event::new("large").key("k").rejected().padded(50_000).record()]);
+    let to = job.dead_letter.clone();
+    job.route(&format!("deadLetter: {{ topic: {to}, omitLargeValues: {omit} }}"))
+}
+
+#[test]
+fn a_dead_letter_that_is_too_large_leaves_its_value_out_where_the_manifest_says_so() {
+    let kafka = Kafka::shared();
+    let job = too_large("large-omitted", true);
+    let mut sidecar = job.sidecar().start();
+    sidecar.wait_for("all is committed", PATIENCE, |_| job.committed_all());
+    sidecar.terminate().must_succeed();
+    let (original, letters) = (&kafka.read_all(&job.topic)[0], kafka.read_all(&job.dead_letter));
+    assert_eq!(letters.len(), 1);
+    assert_eq!((&letters[0].key, &letters[0].value), (&original.key, &None));
+    assert_eq!(letters[0].headers[..original.headers.len()], original.headers);
+    let size = original.value.as_ref().unwrap().len();
+    assert_eq!(letters[0].failure("value-omitted"), Some(&*size.to_string()));
+    assert_eq!(letters[0].failure("failure-class"), Some("rejected"));
+}
+
+#[test]
+fn a_dead_letter_that_is_too_large_waits_otherwise() {
+    let kafka = Kafka::shared();
+    let job = too_large("large-waits", false);
+    let mut sidecar = job.sidecar().start();
+    sidecar.wait_not_ready(&job.dead_letter);
+    kafka.produce(&job.topic, [Event::new("next").key("other").record()]);
+    sidecar.wait_handled(1);
+    assert_eq!(kafka.committed(&job.group, &job.topic).get(&0).copied().unwrap_or(0), 0);
+    assert!(kafka.read_all(&job.dead_letter).is_empty());
+    // Killed, since a record that waits is no success, and that is not what this is about.
+    sidecar.kill();
+}

@@ -10,6 +10,7 @@ mod job;
 mod keys;
 mod main_job;
 mod offsets;
+mod rebalance;
 mod restart;
 mod routes;
 mod start;
