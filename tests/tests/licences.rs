@@ -1,5 +1,7 @@
 //! What the project is made of: licences that it may be shipped under, and no
 //! second copy of what is large or must be one.
+// Helpers of tests fail tests: a panic with a message is their error.
+#![allow(clippy::unwrap_used)]
 
 use std::path::Path;
 use std::process::Command;
