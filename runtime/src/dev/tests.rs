@@ -107,10 +107,19 @@ fn events(lines: &[&str]) -> tempfile::NamedTempFile {
 }
 
 fn dev(args: &DevArgs, topics: &[&str], lose: &'static str) -> (Result<bool, DevError>, String) {
+    dev_until(args, topics, lose, &AtomicBool::new(false))
+}
+
+fn dev_until(
+    args: &DevArgs,
+    topics: &[&str],
+    lose: &'static str,
+    interrupted: &AtomicBool,
+) -> (Result<bool, DevError>, String) {
     let mut out = Vec::new();
     let view = View::new(&mut out, Style { colour: false, live: false }, 4);
     let start = |manifest: Manifest, observations| Stub::start(&manifest, observations, lose);
-    let done = run_with(args, manifest(topics), &AtomicBool::new(false), start, view);
+    let done = run_with(args, manifest(topics), interrupted, start, view);
     (done, String::from_utf8(out).unwrap())
 }
 
@@ -139,6 +148,16 @@ fn it_gives_up_when_the_time_is_up() {
     assert!(!done.unwrap(), "{out}");
     assert!(out.contains("problem: the time is up before all was settled and committed\n"), "{out}");
     assert!(out.contains(": committed 0 of 1\n"), "{out}");
+}
+
+#[test]
+fn an_interrupt_ends_it_well_unless_it_was_to_prove_something() {
+    let interrupted = AtomicBool::new(true);
+    let (done, out) = dev_until(&args(None, &[]), &["t"], "", &interrupted);
+    assert!(done.unwrap() && out.starts_with("broker at 127.0.0.1:"), "{out}");
+    let file = events(&[r#"{"raw": "1"}"#]);
+    let (done, out) = dev_until(&args(Some(file.path()), &["--until-idle"]), &["t"], "", &interrupted);
+    assert!(!done.unwrap() && out.contains("problem: interrupted before all was settled\n"), "{out}");
 }
 
 #[test]
