@@ -53,7 +53,7 @@ impl Sidecar {
         let folder = tempfile::Builder::new().prefix("outrigger-").tempdir().expect("a folder for the sidecar");
         let manifest = folder.path().join("outrigger.yaml");
         fs::write(&manifest, &self.manifest).expect("the manifest");
-        self.start_with(&["run".into(), "--manifest".into(), manifest], folder)
+        self.start_with(&["run".into(), manifest], folder)
     }
 
     /// Starts the binary with these arguments and nothing else.

@@ -23,12 +23,9 @@ there. Exit code: 0 the manifest can be used, 2 it cannot.";
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct CheckArgs {
-    /// The manifest [default: outrigger.yaml]
-    #[arg(value_name = "MANIFEST", conflicts_with = "manifest")]
-    pub path: Option<PathBuf>,
-    /// The manifest, as in the other commands
-    #[arg(short, long, value_name = "MANIFEST")]
-    pub manifest: Option<PathBuf>,
+    /// The manifest
+    #[arg(default_value = "outrigger.yaml", value_name = "MANIFEST")]
+    pub manifest: PathBuf,
     /// How the problems are printed: for people to stderr, as JSON to stdout
     #[arg(short, long, value_enum, default_value_t)]
     pub output: OutputFormat,
@@ -37,7 +34,7 @@ pub struct CheckArgs {
 /// Checks the manifest and prints every problem. Answers 0 where it can be
 /// used, warnings or not, and 2 where it cannot.
 pub fn check(args: CheckArgs) -> ExitCode {
-    let path = args.path.or(args.manifest).unwrap_or_else(|| PathBuf::from("outrigger.yaml"));
+    let path = args.manifest;
     let loaded = manifest::load(&path);
     // A reader that is gone wants no more of it; the exit code still counts.
     match args.output {

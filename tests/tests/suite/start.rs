@@ -50,11 +50,11 @@ fn refused_manifest(manifest: &str) -> Exit {
 
 #[test]
 fn a_bad_command_line_is_refused() {
-    for arguments in [&["rnu"][..], &["run", "--no-such-option"], &["run", "--manifest"]] {
+    for arguments in [&["rnu"][..], &["run", "--no-such-option"], &["run", "a.yaml", "b.yaml"]] {
         let exit = refused(|broker| Sidecar::with("").at(broker).start_command(arguments));
         assert!(exit.log.iter().any(|line| line.contains("Usage") || line.contains("--help")), "{:?}", exit.log);
     }
-    let exit = refused(|broker| Sidecar::with("").at(broker).start_command(&["run", "--manifest", "not-there.yaml"]));
+    let exit = refused(|broker| Sidecar::with("").at(broker).start_command(&["run", "not-there.yaml"]));
     exit.must_say("not-there.yaml");
 }
 
