@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 
 use crate::invoke::{Engine, EngineError, LoadError, Module, Pool, Sizing};
 use crate::logging::KafkaLog;
-use crate::manifest::Manifest;
+use crate::manifest::{Handler, Manifest};
 use crate::metrics::Metrics;
 use crate::observe::Observation;
 use crate::probes::{self, Component, Health, ProbeServer};
@@ -52,8 +52,8 @@ pub enum StartError {
     #[error(transparent)]
     Engine(#[from] EngineError),
     /// A handler's module is not usable.
-    #[error(transparent)]
-    Handler(#[from] LoadError),
+    #[error("handler `{0}`: {1}")]
+    Handler(Arc<str>, LoadError),
     /// librdkafka refuses what `kafka.properties` say.
     #[error("kafka: {0}")]
     Kafka(#[from] rdkafka::error::KafkaError),
@@ -90,7 +90,8 @@ impl Sidecar {
             Some(guests) => (guests, None, Vec::new()),
             None => {
                 let engine = Engine::new(Sizing::of(manifest.handlers.values(), count))?;
-                let modules = manifest.handlers.values().map(|spec| engine.load(spec)).collect::<Result<Vec<_>, _>>()?;
+                let load = |spec: &Handler| engine.load(spec).map_err(|e| StartError::Handler(spec.name.clone(), e));
+                let modules = manifest.handlers.values().map(load).collect::<Result<Vec<_>, _>>()?;
                 (pools(modules.clone()), Some(engine), modules)
             }
         };

@@ -1,7 +1,7 @@
 //! One partition's fetch queue.
 #![allow(unsafe_code)] // librdkafka's C interface; each block says why it is sound.
 
-use std::ffi::{CString, c_char, c_void};
+use std::ffi::{CStr, CString, c_char, c_void};
 use std::ptr::{self, NonNull};
 use std::slice;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Thread;
 
 use rdkafka::bindings as sys;
+use rdkafka::bindings::rd_kafka_resp_err_t::{RD_KAFKA_RESP_ERR__PARTITION_EOF, RD_KAFKA_RESP_ERR_NO_ERROR};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::types::RDKafkaErrorCode;
 
@@ -46,8 +47,8 @@ pub enum Item {
     Record(Record),
     /// Everything up to the end of the partition, control records included, was delivered.
     End,
-    /// The partition's own error, such as an offset that is out of range.
-    Error(RDKafkaErrorCode),
+    /// The partition's own error, such as an offset that is out of range, with what librdkafka says of it.
+    Error(RDKafkaErrorCode, String),
 }
 
 /// The fetch queue of one partition of one consumer, no longer forwarded to the
@@ -55,13 +56,12 @@ pub enum Item {
 pub struct PartitionQueue<C: ConsumerContext> {
     queue: NonNull<sys::rd_kafka_queue_t>,
     bell: Arc<Bell>,
-    scratch: Vec<*mut sys::rd_kafka_message_t>,
     /// The queue belongs to this client and must go before it.
     _consumer: Arc<BaseConsumer<C>>,
 }
 
 // SAFETY: rd_kafka_queue_t is reference counted and locked inside librdkafka, and
-// its functions may be called from any thread; `scratch` is empty between calls.
+// its functions may be called from any thread.
 unsafe impl<C: ConsumerContext> Send for PartitionQueue<C> {}
 
 impl<C: ConsumerContext> PartitionQueue<C> {
@@ -84,7 +84,7 @@ impl<C: ConsumerContext> PartitionQueue<C> {
             ))?;
             sys::rd_kafka_queue_forward(queue.as_ptr(), ptr::null_mut());
             sys::rd_kafka_queue_cb_event_enable(queue.as_ptr(), Some(ring), Arc::as_ptr(&bell).cast_mut().cast());
-            Some(PartitionQueue { queue, bell, scratch: Vec::new(), _consumer: consumer.clone() })
+            Some(PartitionQueue { queue, bell, _consumer: consumer.clone() })
         }
     }
 
@@ -96,23 +96,35 @@ impl<C: ConsumerContext> PartitionQueue<C> {
     /// Takes up to `limit` items without waiting and hands each to `each`. Returns
     /// how many there were; fewer than `limit` means that the queue is empty, and
     /// the bell rings when it no longer is.
+    ///
+    /// One event at a time, although librdkafka has a call for a whole batch:
+    /// `rd_kafka_consume_batch_queue` counts an end-of-partition at offset N as a
+    /// message and moves the position to N + 1. At the next rebalance the fetch
+    /// goes on there, out of range, or past a record that was written meanwhile
+    /// (`rd_kafka_q_serve_rkmessages`, librdkafka 2.12.1).
     pub fn read(&mut self, limit: usize, mut each: impl FnMut(Item)) -> usize {
-        self.scratch.clear();
-        self.scratch.reserve(limit);
-        // SAFETY: room for `limit` pointers was reserved; librdkafka writes as many as
-        // it returns, and each message is ours until it is destroyed below.
-        unsafe {
-            let count =
-                sys::rd_kafka_consume_batch_queue(self.queue.as_ptr(), 0, self.scratch.as_mut_ptr(), limit).max(0);
-            self.scratch.set_len(count as usize);
-            for &message in &self.scratch {
-                each(item(&*message));
-                sys::rd_kafka_message_destroy(message);
+        for count in 0..limit {
+            // SAFETY: each event is ours until it is destroyed; a message belongs to its event.
+            unsafe {
+                let event = sys::rd_kafka_queue_poll(self.queue.as_ptr(), 0);
+                if event.is_null() {
+                    return count;
+                }
+                match sys::rd_kafka_event_type(event) {
+                    sys::RD_KAFKA_EVENT_FETCH => {
+                        // Null for a control record: it moves the position, and nobody handles it.
+                        if let Some(message) = sys::rd_kafka_event_message_next(event).as_ref() {
+                            each(item(message));
+                        }
+                    }
+                    sys::RD_KAFKA_EVENT_ERROR => each(error(event)),
+                    // No other kind comes to a partition's queue.
+                    _ => {}
+                }
+                sys::rd_kafka_event_destroy(event);
             }
         }
-        let count = self.scratch.len();
-        self.scratch.clear();
-        count
+        limit
     }
 }
 
@@ -132,11 +144,8 @@ impl<C: ConsumerContext> Drop for PartitionQueue<C> {
 /// # Safety
 /// The message must be one that librdkafka handed out and that was not destroyed.
 unsafe fn item(message: &sys::rd_kafka_message_t) -> Item {
-    use sys::rd_kafka_resp_err_t::*;
-    match message.err {
-        RD_KAFKA_RESP_ERR_NO_ERROR => {}
-        RD_KAFKA_RESP_ERR__PARTITION_EOF => return Item::End,
-        error => return Item::Error(error.into()),
+    if message.err != RD_KAFKA_RESP_ERR_NO_ERROR {
+        return Item::Error(message.err.into(), RDKafkaErrorCode::from(message.err).to_string());
     }
     // SAFETY: pointers and lengths of key and payload belong together and live as
     // long as the message; the same holds for its headers.
@@ -159,13 +168,30 @@ unsafe fn item(message: &sys::rd_kafka_message_t) -> Item {
 }
 
 /// # Safety
+/// The event must be an error that librdkafka handed out and that was not destroyed.
+unsafe fn error(event: *mut sys::rd_kafka_event_t) -> Item {
+    // SAFETY: as the caller promises; the text lives as long as the event.
+    unsafe {
+        match sys::rd_kafka_event_error(event) {
+            RD_KAFKA_RESP_ERR__PARTITION_EOF => Item::End,
+            code => {
+                let text = sys::rd_kafka_event_error_string(event);
+                let text =
+                    if text.is_null() { String::new() } else { CStr::from_ptr(text).to_string_lossy().into_owned() };
+                Item::Error(code.into(), text)
+            }
+        }
+    }
+}
+
+/// # Safety
 /// `headers` must be valid and hold more than `index`.
 unsafe fn header<'a>(headers: *const sys::rd_kafka_headers_t, index: usize) -> (&'a [u8], Option<&'a [u8]>) {
     let (mut name, mut value, mut size) = (ptr::null::<c_char>(), ptr::null(), 0);
     // SAFETY: librdkafka fills all three for an index below the count, and ends names with a NUL.
     unsafe {
         sys::rd_kafka_header_get_all(headers, index, &mut name, &mut value, &mut size);
-        let name = if name.is_null() { &[] } else { std::ffi::CStr::from_ptr(name).to_bytes() };
+        let name = if name.is_null() { &[] } else { CStr::from_ptr(name).to_bytes() };
         (name, bytes(value, size))
     }
 }

@@ -43,6 +43,8 @@ pub struct Held<C: ConsumerContext> {
     pub queue: PartitionQueue<C>,
     /// Whether everything up to the end has been delivered.
     pub at_end: bool,
+    /// The offset after the last record read; negative where none was and the start is not known.
+    pub next: i64,
     began_ms: Option<i64>,
     records: IntCounter,
 }
@@ -64,7 +66,7 @@ pub struct Reading {
     /// Records read.
     pub records: usize,
     /// Errors of single partitions.
-    pub errors: Vec<(Arc<str>, i32, RDKafkaErrorCode)>,
+    pub errors: Vec<(Arc<str>, i32, RDKafkaErrorCode, String)>,
 }
 
 impl<C: ConsumerContext> Assignment<C> {
@@ -93,7 +95,8 @@ impl<C: ConsumerContext> Assignment<C> {
         // A worker that has ended takes the process with it; see `app`.
         _ = self.workers[worker].send(Command::Assign(slot, account.clone()));
         let records = self.metrics.records(&account.topic);
-        self.held.push(Held { worker, slot, account, queue, at_end: false, began_ms, records });
+        let next = account.position();
+        self.held.push(Held { worker, slot, account, queue, at_end: false, next, began_ms, records });
     }
 
     /// Reads what is there, in turns, as far as there is room; never waits.
@@ -106,16 +109,17 @@ impl<C: ConsumerContext> Assignment<C> {
                 continue;
             }
             let (mut records, mut bytes) = (Vec::new(), 0);
-            let at_end = &mut held.at_end;
+            let (at_end, next) = (&mut held.at_end, &mut held.next);
             let items = held.queue.read(room, |item| match item {
                 Item::Record(record) => {
                     *at_end = false;
+                    *next = record.offset() + 1;
                     bytes += record.size();
                     records.push(record);
                 }
                 Item::End => *at_end = true,
-                Item::Error(error) => {
-                    reading.errors.push((held.account.topic.clone(), held.account.partition, error));
+                Item::Error(error, text) => {
+                    reading.errors.push((held.account.topic.clone(), held.account.partition, error, text));
                 }
             });
             if items == room {

@@ -180,13 +180,14 @@ impl Source {
     fn read(&self) -> bool {
         let context = self.consumer.context();
         let reading = context.assignment().read();
-        for (topic, partition, error) in &reading.errors {
+        for (topic, partition, error, text) in &reading.errors {
             match error {
                 RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::NoOffset => {
+                    tracing::warn!(%topic, partition, ?error, "{text}");
                     context.relocate(&self.consumer, topic, *partition);
                 }
                 error => {
-                    let reason = format!("{topic}/{partition}: {error}");
+                    let reason = format!("{topic}/{partition}: {text}");
                     self.parts.log.error(&KafkaError::MessageConsumption(*error), &reason);
                     self.parts.health.not_ready(Component::Consumer, reason);
                 }

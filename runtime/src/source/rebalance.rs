@@ -192,11 +192,31 @@ impl Context {
         let place = positions.resolve(&wanted).and_then(|(_, resolved)| {
             self.take(consumer, &resolved);
             self.commit_first(&resolved);
-            let offset = self.assignment().held().last().map_or(-1, |held| held.account.position());
-            consumer.seek(topic, partition, Offset::Offset(offset), COMMIT)
+            self.reassign(consumer, &wanted)
         });
         if let Err(error) = place {
             self.fail(format!("{topic}/{partition}: the position is out of range and no other could be found: {error}"));
+        }
+    }
+
+    /// Begins the fetching of `moved` anew at its account's position. Seeking is
+    /// refused after an error has stopped the fetching.
+    fn reassign(&self, consumer: &Arc<BaseConsumer<Context>>, moved: &TopicPartitionList) -> KafkaResult<()> {
+        let cooperative = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
+        let moved_keys: Vec<_> = list::entries(moved).map(|entry| (entry.topic.to_owned(), entry.partition)).collect();
+        let mut list = TopicPartitionList::new();
+        for held in self.assignment().held() {
+            let (topic, partition) = (&*held.account.topic, held.account.partition);
+            if !cooperative || moved_keys.iter().any(|(t, p)| t == topic && *p == partition) {
+                let offset = if held.next < 0 { Offset::Stored } else { Offset::Offset(held.next) };
+                list.add_partition_offset(topic, partition, offset)?;
+            }
+        }
+        if cooperative {
+            consumer.incremental_unassign(moved)?;
+            consumer.incremental_assign(&list)
+        } else {
+            consumer.assign(&list)
         }
     }
 

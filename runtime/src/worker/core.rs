@@ -221,33 +221,35 @@ impl Core {
         if let Some(envelope) = body.event() {
             self.plan.router.matching(envelope, &mut routes);
         }
-        let taken = !routes.is_empty();
-        let claim = if taken { self.claim(&routes, body.record()) } else { Claim { key: None, partition: false } };
-        let runs: SmallVec<[Run; 1]> =
-            if taken { routes.iter().map(|&route| Run::new(route)).collect() } else { [Run::new(NO_ROUTE)].into() };
+        let claim = self.claim(&routes, body.record());
+        let runs: SmallVec<[Run; 1]> = if routes.is_empty() {
+            let failure = failure.unwrap_or(Failure {
+                class: FailureClass::Unrouted,
+                reason: "no route takes this event".into(),
+                retry_after: None,
+            });
+            [Run::refused(failure)].into()
+        } else {
+            routes.iter().map(|&route| Run::new(route)).collect()
+        };
         self.scratch_routes = routes;
 
         let Some(partition) = self.partition(slot) else { return Ok(()) };
         let open = runs.len();
         let id = partition.entries.insert(Entry { seq, body, runs, open }) as u32;
         let begins = partition.lanes.enter(id, claim);
-        if !taken {
-            let failure = failure.unwrap_or(Failure {
-                class: FailureClass::Unrouted,
-                reason: "no route takes this event".into(),
-                retry_after: None,
-            });
-            self.unhandled(RunId { slot, entry: id, run: 0 }, failure);
-        } else if begins {
+        if begins {
             self.begin(slot, id);
         }
         Ok(())
     }
 
-    /// The lanes that a record holds: the strictest ordering among its routes applies.
+    /// The lanes that a record holds: the strictest ordering among its routes
+    /// applies. A record that no route takes follows those of its key, so that
+    /// dead letters keep their order too.
     fn claim(&self, routes: &[usize], record: &Record) -> Claim {
         let ordering = routes.iter().map(|&route| self.plan.manifest.routes[route].ordering).max();
-        let ordered = ordering.is_some_and(|ordering| ordering >= Ordering::Key);
+        let ordered = ordering.is_none_or(|ordering| ordering >= Ordering::Key);
         Claim {
             // Two keys with one hash share a lane: they wait for each other, and nothing worse.
             key: record.key().filter(|_| ordered).map(|key| self.hasher.hash_one(key)),
@@ -256,8 +258,12 @@ impl Core {
     }
 
     fn begin(&mut self, slot: Slot, entry: u32) {
-        let Some(partition) = self.partitions[slot.index as usize].as_ref() else { return };
-        for (run, state) in partition.entries[entry as usize].runs.iter().enumerate() {
+        let Some(partition) = self.partitions[slot.index as usize].as_mut() else { return };
+        let runs = &mut partition.entries[entry as usize].runs;
+        if let Stage::Refused(failure) = std::mem::replace(&mut runs[0].stage, Stage::Waiting) {
+            return self.unhandled(RunId { slot, entry, run: 0 }, *failure);
+        }
+        for (run, state) in runs.iter().enumerate() {
             let id = RunId { slot, entry, run: run as u32 };
             self.desks[self.plan.handler_of[state.route]].ready.push_back(id);
         }

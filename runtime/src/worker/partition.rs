@@ -80,6 +80,8 @@ pub(super) struct Run {
 pub(super) enum Stage {
     /// Waits for its lane or for its handler.
     Waiting,
+    /// Undecodable or unrouted: waits for its lane, and then for its policy's end.
+    Refused(Box<Failure>),
     /// A call is under way.
     Calling,
     /// The handler answered; its outputs wait for their acknowledgements.
@@ -107,6 +109,13 @@ pub(super) struct Publishing {
 impl Run {
     pub fn new(route: usize) -> Run {
         Run { route, failures: 0, first_attempt: None, last_attempt: None, stage: Stage::Waiting }
+    }
+}
+
+impl Run {
+    /// The run of a record that no route takes.
+    pub fn refused(failure: Failure) -> Run {
+        Run { stage: Stage::Refused(Box::new(failure)), ..Run::new(NO_ROUTE) }
     }
 }
 
