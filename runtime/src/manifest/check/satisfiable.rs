@@ -194,15 +194,27 @@ mod tests {
         })
     }
 
+    /// Every value of up to four letters, and the version.
+    fn values() -> Vec<String> {
+        let mut values = vec!["1.0".to_owned()];
+        let mut longest = vec![String::new()];
+        for _ in 0..4 {
+            longest = longest.iter().flat_map(|start| ["a", "b"].map(|end| format!("{start}{end}"))).collect();
+            values.extend(longest.iter().cloned());
+        }
+        values
+    }
+
     proptest! {
         #[test]
-        fn what_is_called_a_contradiction_matches_nothing(
-            filter in filters(),
-            events in prop::collection::vec(("[ab]{1,3}", prop::option::of("[ab]{1,3}")), 20),
-        ) {
+        fn what_is_called_a_contradiction_matches_nothing(filter in filters()) {
             if let Some(found) = contradiction(&filter) {
-                for (type_, subject) in events {
-                    prop_assert!(!matches(&filter, &type_, subject.as_deref()), "{found:?}");
+                let values = values();
+                for type_ in &values {
+                    prop_assert!(!matches(&filter, type_, None), "{found:?}");
+                    for subject in &values {
+                        prop_assert!(!matches(&filter, type_, Some(subject)), "{found:?}");
+                    }
                 }
             }
         }

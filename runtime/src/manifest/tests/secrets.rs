@@ -71,6 +71,7 @@ fn properties_are_hidden_even_where_they_are_written_out() {
         "properties:\n    sasl.password:hunter2",
         "sasl.password hunter2: x",
         "sasl.password: hunter2",
+        "ssl.key.password: hunter2",
         "properties: { sasl.password: hunter2, sasl.password: hunter2 }",
         "properties: { sasl.password: &p hunter2 }\n  startFrom: *p",
     ] {
