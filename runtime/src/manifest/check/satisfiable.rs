@@ -206,6 +206,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
         #[test]
         fn what_is_called_a_contradiction_matches_nothing(filter in filters()) {
             if let Some(found) = contradiction(&filter) {
@@ -237,6 +239,21 @@ mod tests {
         let version = described(exact("specversion", "0.3")).unwrap();
         assert_eq!(version, "`specversion` is always `1.0` and cannot be `0.3`");
         assert_eq!(described(Filter::Any(vec![exact("specversion", "0.3"), exact("type", "a")])), None);
+    }
+
+    #[test]
+    fn one_beginning_may_contain_another() {
+        let two = |dialect: fn(Vec<(String, String)>) -> Filter, one: &str, other: &str| {
+            described(dialect(vec![("type".to_owned(), one.to_owned()), ("type".to_owned(), other.to_owned())]))
+        };
+        for (one, other) in [("a", "ab"), ("ab", "a")] {
+            assert_eq!(two(Filter::Prefix, one, other), None);
+            assert!(two(Filter::Suffix, one, other).is_some());
+        }
+        for (one, other) in [("b", "ab"), ("ab", "b")] {
+            assert_eq!(two(Filter::Suffix, one, other), None);
+            assert!(two(Filter::Prefix, one, other).is_some());
+        }
     }
 
     #[test]
