@@ -31,7 +31,7 @@ pub(super) fn unknown_key(section: &str, key: &Key, names: &[&str]) -> Problem {
         return Problem::error(key.place, format!("`{name}` ({what}) is not supported by this version"))
             .help("remove it");
     }
-    let problem = Problem::error(key.place, format!("unknown key `{name}`"));
+    let problem = Problem::error(key.place, format!("unknown key `{}`", key.shown()));
     if let Some((_, _, place)) = ELSEWHERE.iter().find(is) {
         return problem.help(*place);
     }

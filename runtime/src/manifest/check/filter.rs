@@ -13,6 +13,9 @@ use crate::manifest::read::{Field, Given, Problem};
 const STANDARD: [&str; 8] = ["type", "source", "id", "subject", "time", "datacontenttype", "dataschema", "specversion"];
 const DIALECTS: [&str; 6] = ["exact", "prefix", "suffix", "all", "any", "not"];
 
+/// How a filter is made of its parts.
+type Combine<T> = fn(Vec<T>) -> Filter;
+
 /// A filter, and what must not be shown of it.
 #[derive(Debug)]
 pub(super) struct Matched {
@@ -47,8 +50,8 @@ impl Check<'_> {
         if !raw.attributes.is_empty() {
             take(self.conditions(&raw.attributes, hidden).map(Filter::Exact));
         }
-        let dialects: [(_, fn(Vec<(String, String)>) -> Filter); 3] =
-            [(&raw.exact, Filter::Exact), (&raw.prefix, Filter::Prefix), (&raw.suffix, Filter::Suffix)];
+        let exact: Combine<(String, String)> = Filter::Exact;
+        let dialects = [(&raw.exact, exact), (&raw.prefix, Filter::Prefix), (&raw.suffix, Filter::Suffix)];
         for (field, dialect) in dialects {
             match field {
                 Field::Absent => {}
@@ -60,8 +63,8 @@ impl Check<'_> {
                 Field::Given(map) => take(self.conditions(&map.value, hidden).map(dialect)),
             }
         }
-        let nested: [(_, fn(Vec<Filter>) -> Filter); 2] = [(&raw.all, Filter::All), (&raw.any, Filter::Any)];
-        for (field, combine) in nested {
+        let all: Combine<Filter> = Filter::All;
+        for (field, combine) in [(&raw.all, all), (&raw.any, Filter::Any)] {
             match field {
                 Field::Absent => {}
                 Field::Broken => take(None),

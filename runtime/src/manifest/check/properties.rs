@@ -6,6 +6,7 @@
 use rdkafka::config::ClientConfig;
 
 use crate::manifest::hints;
+use crate::manifest::read::is_plain;
 
 /// Properties on which Outrigger's guarantees rest: name, reason, what to do instead.
 const OWNED: [(&str, &str, &str); 32] = [
@@ -89,9 +90,14 @@ pub(super) fn check(name: &str, value: &str) -> Result<(), Refused> {
         let message = format!("Outrigger sets `{name}` itself: {reason}");
         return Err(Refused { message, help: (*instead).to_owned() });
     }
+    if !is_plain(name) {
+        // It may be a name and a value with the space between them forgotten.
+        let message = "this is not the name of a property".to_owned();
+        return Err(Refused { message, help: "write `name: value`, with a space after the colon".to_owned() });
+    }
     // A text with a zero byte has no form in C.
-    if name.contains('\0') || value.contains('\0') {
-        let message = format!("the value of `{}` is not valid", name.replace('\0', " "));
+    if value.contains('\0') {
+        let message = format!("the value of `{name}` is not valid");
         return Err(Refused { message, help: "remove the zero byte".to_owned() });
     }
     let known = |value: &str| ClientConfig::new().set(name, value).create_native_config();

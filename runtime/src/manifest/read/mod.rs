@@ -2,7 +2,7 @@
 //!
 //! Serde alone stops at the first error and knows no places. Here the text
 //! becomes a tree that knows where each node stands ([`yaml`]); the values of
-//! variables and files are put in ([`substitute`]), after the parsing, so that
+//! variables and files are put in ([`mod@substitute`]), after the parsing, so that
 //! they can never be YAML; and a deserializer over the tree ([`de`]) reports
 //! what is wrong and goes on, because every field of the raw types is a
 //! [`Field`], which can be broken without breaking what it stands in.
@@ -61,6 +61,19 @@ pub(super) struct Key {
     pub place: Place,
     /// It was reported, and only what must not be shown of its value counts.
     pub ignored: bool,
+}
+
+impl Key {
+    /// What a message may show of it: a key that looks like none may be a value,
+    /// as in `sasl.password:hunter2`.
+    pub fn shown(&self) -> &str {
+        if is_plain(&self.name) { &self.name } else { "***" }
+    }
+}
+
+/// Whether a text looks like a key of a manifest.
+pub(super) fn is_plain(key: &str) -> bool {
+    !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
 
 impl Scalar {

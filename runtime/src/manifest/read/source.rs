@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::{Kind, Node, Place, Problem};
+use super::{Kind, Node, Place, Problem, is_plain};
 use crate::manifest::diagnostic::{Diagnostic, Location};
 
 /// What replaces a secret in a line.
@@ -31,6 +31,9 @@ impl Source {
         secrets_below(root, false, &mut places);
         mark(root, &places);
         places.into_iter().for_each(|place| self.hide(place));
+        if has_odd_key(root) {
+            self.hide_secret_lines();
+        }
     }
 
     fn hide(&mut self, place: Place) {
@@ -121,6 +124,16 @@ impl Source {
     }
 }
 
+/// Whether some key looks like no key of a manifest. Then the text was probably
+/// read otherwise than it was meant, and a secret may stand anywhere.
+fn has_odd_key(node: &Node) -> bool {
+    match &node.kind {
+        Kind::Scalar(_) | Kind::Broken => false,
+        Kind::List(items) => items.iter().any(has_odd_key),
+        Kind::Map(entries) => entries.iter().any(|(key, value)| !is_plain(&key.name) || has_odd_key(value)),
+    }
+}
+
 /// The places of all secret scalars.
 fn secrets_below(node: &Node, secret: bool, places: &mut HashSet<Place>) {
     match &node.kind {
@@ -130,7 +143,14 @@ fn secrets_below(node: &Node, secret: bool, places: &mut HashSet<Place>) {
         Kind::Scalar(_) | Kind::Broken => {}
         Kind::List(items) => items.iter().for_each(|item| secrets_below(item, secret, places)),
         Kind::Map(entries) => {
-            entries.iter().for_each(|(key, value)| secrets_below(value, secret || is_secret(&key.name), places));
+            for (key, value) in entries {
+                let secret = secret || is_secret(&key.name);
+                if secret && !is_plain(&key.name) {
+                    // A value with its key, as in `sasl.password hunter2`.
+                    places.insert(key.place);
+                }
+                secrets_below(value, secret, places);
+            }
         }
     }
 }

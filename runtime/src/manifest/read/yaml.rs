@@ -172,17 +172,17 @@ fn key_of(node: Node, seen: &mut HashSet<String>, entries: &[(Key, Node)], probl
         problems.add(Problem::error(place, "a key must be a plain name"));
         return Key { name: String::new(), place, ignored: true };
     };
-    let mut ignored = false;
-    if scalar.plain && scalar.text == "<<" {
+    let mut key = Key { name: scalar.text, place, ignored: false };
+    if scalar.plain && key.name == "<<" {
         problems.error(place, "merge keys (`<<`) are not supported", "put what routes share under `defaults`");
-        ignored = true;
-    } else if !seen.insert(scalar.text.clone()) {
-        let first = entries.iter().find(|(key, _)| key.name == scalar.text).map_or(0, |(key, _)| key.place.line);
-        let message = format!("the key `{}` stands here twice", scalar.text);
+        key.ignored = true;
+    } else if !seen.insert(key.name.clone()) {
+        let first = entries.iter().find(|(other, _)| other.name == key.name).map_or(0, |(first, _)| first.place.line);
+        let message = format!("the key `{}` stands here twice", key.shown());
         problems.error(place, message, format!("keep this one or the one in line {first}"));
-        ignored = true;
+        key.ignored = true;
     }
-    Key { name: scalar.text, place, ignored }
+    key
 }
 
 fn count(node: &Node) -> usize {

@@ -132,7 +132,7 @@ fn a_missing_manifest_is_said_so() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     /// Whatever the text: no panic, and what is refused is refused with a reason.
     #[test]
