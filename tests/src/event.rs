@@ -23,18 +23,21 @@ impl Expect {
     fn as_text(&self) -> String {
         match self {
             Expect::Output => "output".to_owned(),
-            Expect::DeadLetter(class) => class.clone(),
+            Expect::DeadLetter(class) => format!("dead-letter:{class}"),
             Expect::Nothing => "nothing".to_owned(),
         }
     }
 
     /// What a record says of itself.
-    pub(crate) fn of(record: &Record) -> Expect {
-        match record.text(EXPECT) {
-            None => panic!("{} does not say where it must end", record.position()),
-            Some("output") => Expect::Output,
-            Some("nothing") => Expect::Nothing,
-            Some(class) => Expect::DeadLetter(class.to_owned()),
+    ///
+    /// # Panics
+    /// Where it says nothing, as a record that was produced without [`Record::expect`].
+    pub fn of(record: &Record) -> Expect {
+        match record.text(EXPECT).map(|text| text.split_once(':').unwrap_or((text, ""))) {
+            Some(("output", "")) => Expect::Output,
+            Some(("nothing", "")) => Expect::Nothing,
+            Some(("dead-letter", class)) => Expect::DeadLetter(class.to_owned()),
+            other => panic!("{} does not say where it must end: {other:?}", record.position()),
         }
     }
 }

@@ -107,6 +107,14 @@ fn a_wrong_order_within_a_key_is_found() {
 }
 
 #[test]
+fn a_dead_letter_of_the_class_output_is_no_output() {
+    let mut ledger = balanced();
+    ledger.inputs[2] = input(9, Event::new("c").key("k").expect(Expect::DeadLetter("output".to_owned())));
+    ledger.dead_letters = vec![dead_letter(0, &ledger.inputs[2], "output")];
+    assert_eq!(ledger.must_balance().dead_letters, 1);
+}
+
+#[test]
 fn another_class_of_failure_is_found() {
     let mut ledger = balanced();
     ledger.dead_letters = vec![dead_letter(0, &ledger.inputs[2], "trap")];

@@ -14,7 +14,7 @@ fn a_hundred_thousand_events_end_exactly_where_they_must() {
     let kafka = Kafka::shared();
     let job = Job::new("main-job", 6);
     let records: Vec<Record> = (0..EVENTS).map(mixed).collect();
-    let dead = |class: &str| records.iter().filter(|r| r.text("test-expect") == Some(class)).count();
+    let dead = |class: &str| records.iter().filter(|r| Expect::of(r) == Expect::DeadLetter(class.to_owned())).count();
     let (rejected, undecodable) = (dead("rejected"), dead("undecodable"));
     assert!(rejected >= 90 && undecodable >= 150, "the mixture is not what it was meant to be");
     let retries: u32 = (0..EVENTS).map(failures).sum();
