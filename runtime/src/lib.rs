@@ -8,14 +8,14 @@
 //! builds everything and connects it.
 
 // The seven steps.
-pub mod source;
+pub mod commit;
 pub mod decode;
-pub mod route;
 pub mod dispatch;
 pub mod invoke;
-pub mod settle;
 pub mod publish;
-pub mod commit;
+pub mod route;
+pub mod settle;
+pub mod source;
 
 // What carries a record from step to step.
 pub mod envelope;

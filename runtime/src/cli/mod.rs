@@ -14,7 +14,14 @@ mod schema;
 
 /// A Kafka sidecar that runs sandboxed WebAssembly event handlers.
 #[derive(Debug, clap::Parser)]
-#[command(name = "outrigger", version, about, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    name = "outrigger",
+    version,
+    about,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,

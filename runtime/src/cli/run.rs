@@ -98,10 +98,18 @@ fn conclude(stopped: &crate::source::Stopped) -> i32 {
         return 1;
     }
     if !stopped.committed {
-        tracing::error!(come_again = stopped.come_again, "the last commit was not answered; up to {} records will come again", stopped.come_again);
+        tracing::error!(
+            come_again = stopped.come_again,
+            "the last commit was not answered; up to {} records will come again",
+            stopped.come_again
+        );
         return 1;
     }
-    tracing::info!(come_again = stopped.come_again, "ended in good order; {} unfinished records will come again", stopped.come_again);
+    tracing::info!(
+        come_again = stopped.come_again,
+        "ended in good order; {} unfinished records will come again",
+        stopped.come_again
+    );
     0
 }
 

@@ -152,8 +152,7 @@ unsafe fn item(message: &sys::rd_kafka_message_t) -> Item {
     unsafe {
         let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
         let timestamp = sys::rd_kafka_message_timestamp(message, &mut kind);
-        let timestamp =
-            (kind != sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE).then_some(timestamp);
+        let timestamp = (kind != sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE).then_some(timestamp);
         let mut headers = ptr::null_mut();
         let found = sys::rd_kafka_message_headers(message, &mut headers) == RD_KAFKA_RESP_ERR_NO_ERROR;
         let count = if found { sys::rd_kafka_header_cnt(headers) } else { 0 };

@@ -171,7 +171,10 @@ impl<C: ConsumerContext> Assignment<C> {
                 answer = answers.recv_timeout(GRACE);
             }
             let Ok(answer) = answer else {
-                tracing::error!(worker, "a worker did not let its partitions go in time; their positions stay as committed");
+                tracing::error!(
+                    worker,
+                    "a worker did not let its partitions go in time; their positions stay as committed"
+                );
                 // Their places are not used again: the worker may still hold them.
                 continue;
             };

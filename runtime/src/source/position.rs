@@ -62,7 +62,11 @@ pub fn decide(
         });
     };
     let what = if committed < log.start {
-        format!("{} records are gone: committed offset {committed}, the log starts at {}", log.start - committed, log.start)
+        format!(
+            "{} records are gone: committed offset {committed}, the log starts at {}",
+            log.start - committed,
+            log.start
+        )
     } else if committed > log.end {
         format!(
             "committed offset {committed} is behind the log's end {}: the topic was created again or truncated",
@@ -155,7 +159,8 @@ impl<C: ConsumerContext> Positions<'_, C> {
 
     fn start_from(&self, topic: &str) -> StartFrom {
         let own = self.kafka.topics.iter().find(|entry| entry.name == topic).and_then(|entry| entry.start_from);
-        let pattern = || self.kafka.topics.iter().filter(|entry| entry.name.starts_with('^')).find_map(|e| e.start_from);
+        let pattern =
+            || self.kafka.topics.iter().filter(|entry| entry.name.starts_with('^')).find_map(|e| e.start_from);
         own.or_else(pattern).unwrap_or(self.kafka.start_from)
     }
 

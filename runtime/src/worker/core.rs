@@ -140,7 +140,8 @@ impl Core {
         let Some(partition) = self.partition(slot) else { return };
         partition.draining = true;
         // A message that waits to be published again would hold the drain up for nothing.
-        let waiting: Vec<usize> = self.messages.iter().filter(|(_, m)| m.run.slot == slot && m.waiting).map(|(k, _)| k).collect();
+        let waiting: Vec<usize> =
+            self.messages.iter().filter(|(_, m)| m.run.slot == slot && m.waiting).map(|(k, _)| k).collect();
         for key in waiting {
             self.forget_message(key);
         }
@@ -375,7 +376,15 @@ impl Core {
         self.next_tag = Token::next_tag(self.next_tag);
         let tag = self.next_tag;
         let message = Rc::new(message);
-        let key = self.messages.insert(InFlight { tag, run, message, channel, troubles: 0, omit_large_value, waiting: false }) as u32;
+        let key = self.messages.insert(InFlight {
+            tag,
+            run,
+            message,
+            channel,
+            troubles: 0,
+            omit_large_value,
+            waiting: false,
+        }) as u32;
         self.effects.push_back(Effect::Publish(Token { key, tag }, channel));
     }
 
@@ -404,9 +413,14 @@ impl Core {
             (Channel::Outputs, Ack::TooLarge(reason) | Ack::Refused(reason)) => {
                 let done = self.take_message(token);
                 let topic = &done.message.topic;
-                self.output_done(done.run, Some(format!("the output for topic {topic} could not be published: {reason}")));
+                self.output_done(
+                    done.run,
+                    Some(format!("the output for topic {topic} could not be published: {reason}")),
+                );
             }
-            (Channel::DeadLetters, Ack::TooLarge(_)) if in_flight.omit_large_value && in_flight.message.value.is_some() => {
+            (Channel::DeadLetters, Ack::TooLarge(_))
+                if in_flight.omit_large_value && in_flight.message.value.is_some() =>
+            {
                 let message = Rc::unwrap_or_clone(in_flight.message.clone());
                 in_flight.message = Rc::new(dead_letter::without_value(message));
                 self.effects.push_back(Effect::Publish(token, Channel::DeadLetters));
