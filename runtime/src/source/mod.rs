@@ -229,6 +229,7 @@ impl Source {
     fn stop(self, deadline: Instant, failure: Option<String>) -> Stopped {
         let context = self.consumer.context().clone();
         let whole = deadline.saturating_duration_since(Instant::now());
+        self.parts.health.not_ready(Component::Assigned, "stopping");
         self.commit();
         let drain_until = deadline - whole / 4;
         let released = context.assignment().release(|_, _| true, drain_until, &|| {});
