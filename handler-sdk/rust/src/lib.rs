@@ -104,6 +104,11 @@ pub mod prelude {
     pub use serde::{Deserialize, Serialize};
 }
 
+/// The guide's code is compiled and run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Guide;
+
 /// For the code that `#[handler]` generates. Not part of the interface.
 #[doc(hidden)]
 pub mod __private {

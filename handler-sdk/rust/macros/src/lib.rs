@@ -70,6 +70,13 @@ fn expand(attribute: &proc_macro2::TokenStream, function: &ItemFn) -> syn::Resul
             }
         }
 
+        // A handler is in use, although on the build machine nothing may call it.
+        const _: fn(
+            &::outrigger_handler::Event,
+            &::outrigger_handler::Delivery,
+        ) -> ::core::result::Result<::std::vec::Vec<::outrigger_handler::Output>, ::outrigger_handler::Failure> =
+            <#name as ::outrigger_handler::Handler>::handle;
+
         #[cfg(target_arch = "wasm32")]
         ::outrigger_handler::__private::bindings::export!(#name with_types_in ::outrigger_handler::__private::bindings);
     })
