@@ -118,12 +118,11 @@ impl Producer {
     fn send(&self, message: &Message, token: usize) -> Result<(), NotTaken> {
         let producer = self.current.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (key, value) = (message.key.as_deref(), message.value.as_deref());
-        let native = producer.client().native_ptr();
-        match produce::produce(native, &message.topic, key, value, message.headers.iter(), token) {
+        match produce::produce(producer.client(), &message.topic, key, value, message.headers.iter(), token) {
             Ok(()) => Ok(()),
             Err(RDKafkaErrorCode::QueueFull) => Err(NotTaken::Full),
             Err(error) => {
-                if let Some((_, why)) = produce::fatal_error(native) {
+                if let Some((_, why)) = produce::fatal_error(producer.client()) {
                     self.renew(&producer, &why);
                 }
                 self.metrics.publish_errors.inc();

@@ -118,9 +118,9 @@ mod tests {
 
     #[test]
     fn arguments() {
-        assert_eq!(parse(&["a.yaml"]).unwrap().path, Some("a.yaml".into()));
-        assert_eq!(parse(&["-m", "a.yaml", "-o", "json"]).unwrap().output, OutputFormat::Json);
-        assert!(parse(&["a.yaml", "-m", "b.yaml"]).is_err());
+        assert_eq!(parse(&["a.yaml"]).unwrap().manifest, PathBuf::from("a.yaml"));
+        assert_eq!(parse(&["a.yaml", "-o", "json"]).unwrap().output, OutputFormat::Json);
+        assert!(parse(&["a.yaml", "b.yaml"]).is_err());
     }
 
     #[test]

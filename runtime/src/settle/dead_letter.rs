@@ -41,7 +41,7 @@ pub mod header {
     pub const FAILURE_CLASS: &str = "outrigger-failure-class";
     /// The reason of the last failure, on one line, at most 1 KiB.
     pub const REASON: &str = "outrigger-reason";
-    /// `topic/partition/offset/route` of the record, to drop doubles by; without
+    /// `group/topic/partition/offset/route` of the record, to drop doubles by; without
     /// the last part where no route took it.
     pub const ID: &str = crate::settle::message::ID;
     /// The size in bytes of a value that was left out.
@@ -123,6 +123,7 @@ pub fn build(record: &Record, origin: Origin<'_>, failure: &Failure, attempts: A
     headers.push_text(header::FAILURE_CLASS, failure.class);
     headers.push_text(header::REASON, printable(&failure.reason, REASON_LIMIT));
     let id = Id {
+        group: origin.group,
         topic: origin.topic,
         partition: origin.partition,
         offset: record.offset(),
@@ -223,7 +224,7 @@ mod tests {
         outrigger-last-attempt: 2023-11-14T22:14:50.123Z
         outrigger-failure-class: rejected
         outrigger-reason: total is\nnegative
-        outrigger-id: orders/3/42/order-created
+        outrigger-id: shop/orders/3/42/order-created
         ");
     }
 
@@ -241,7 +242,7 @@ mod tests {
         outrigger-attempts: 0
         outrigger-failure-class: rejected
         outrigger-reason: not an event
-        outrigger-id: orders/3/42
+        outrigger-id: shop/orders/3/42
         ");
     }
 

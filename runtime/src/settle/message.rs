@@ -119,6 +119,8 @@ impl fmt::Debug for Headers {
 /// doubles.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Id<'a> {
+    /// Another group's route may have the same name.
+    pub group: &'a str,
     pub topic: &'a str,
     pub partition: i32,
     pub offset: i64,
@@ -132,7 +134,7 @@ pub(super) const ID: &str = "outrigger-id";
 
 impl Display for Id<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}/{}", self.topic, self.partition, self.offset)?;
+        write!(f, "{}/{}/{}/{}", self.group, self.topic, self.partition, self.offset)?;
         if let Some(route) = self.route {
             write!(f, "/{route}")?;
         }

@@ -19,6 +19,8 @@ pub use super::message::Message;
 /// The record that a handler was called with.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
+    /// The consumer group.
+    pub group: &'a str,
     /// Its topic.
     pub topic: &'a str,
     /// Its partition.
@@ -32,7 +34,7 @@ pub struct Input<'a> {
 ///
 /// What the handler left empty is filled in: the topic and the mode are the
 /// route's, the key is the input's, the source is `outrigger/<route>` and the id
-/// `topic/partition/offset/route/index` of the input. That id also goes into the
+/// `group/topic/partition/offset/route/index` of the input. That id also goes into the
 /// header `outrigger-id`, in place of one by the handler, so that a consumer can
 /// drop doubles whatever ids the handler gives. An optional attribute that is
 /// empty is left out. An event without data gets a null value in binary mode,
@@ -59,6 +61,7 @@ pub fn encode(
     let topic = topic(output.topic.as_deref(), route, allowed_topics).map_err(refused)?;
 
     let own_id = Id {
+        group: input.group,
         topic: input.topic,
         partition: input.partition,
         offset: input.record.offset(),

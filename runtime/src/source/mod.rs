@@ -159,8 +159,7 @@ impl Source {
     fn group_error(&self, error: &KafkaError) {
         let context = self.consumer.context();
         if let KafkaError::MessageConsumptionFatal(code) = error {
-            let why =
-                produce::fatal_error(self.consumer.client().native_ptr()).map_or(code.to_string(), |(_, why)| why);
+            let why = produce::fatal_error(self.consumer.client()).map_or(code.to_string(), |(_, why)| why);
             context.fail(format!("the consumer ended with a fatal error: {why}"));
             return;
         }

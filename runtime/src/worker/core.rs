@@ -342,10 +342,11 @@ impl Core {
     }
 
     fn publish_outputs(&mut self, id: RunId, route: usize, outputs: Vec<Output>, duration: Duration) {
-        let plan = self.plan.clone();
+        let (plan, group) = (self.plan.clone(), self.group.clone());
         let Some(partition) = self.partition(id.slot) else { return };
         let entry = &mut partition.entries[id.entry as usize];
         let input = Input {
+            group: &group,
             topic: &partition.account.topic,
             partition: partition.account.partition,
             record: entry.body.record(),

@@ -122,6 +122,8 @@ pub struct Parts {
     pub wake_reader: std::thread::Thread,
 }
 
+/// A call that did not end at its first poll.
+type Waiting = Pin<Box<dyn Future<Output = (RunId, Result<Report, Aborted>)>>>;
 type Running = Pin<Box<dyn Future<Output = Report>>>;
 
 struct Worker {
@@ -136,7 +138,7 @@ struct Worker {
     heart: Heart,
     wake_reader: std::thread::Thread,
     /// Calls that did not end at once. Bounded by the handlers' concurrency.
-    calls: FuturesUnordered<Pin<Box<dyn Future<Output = (RunId, Result<Report, Aborted>)>>>>,
+    calls: FuturesUnordered<Waiting>,
     running: HashMap<RunId, AbortHandle>,
     /// Messages that a full producer did not take. Bounded by the runs under way:
     /// while one waits, no call begins.

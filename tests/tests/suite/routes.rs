@@ -95,7 +95,7 @@ fn outputs_are_events_with_ids_that_tell_doubles() {
     sidecar.terminate().must_succeed();
     let outputs = kafka.read_all(&job.output);
     let said = |name: &str| outputs.iter().map(|o| o.text(name).unwrap_or("-").to_owned()).collect::<Vec<_>>();
-    let id = |rest: &str| format!("{}/0/{rest}", job.topic);
+    let id = |rest: &str| format!("{}/{}/0/{rest}", job.group, job.topic);
     assert_eq!(said("outrigger-id"), [id("0/all/0"), id("0/all/1"), id("1/all/0")]);
     assert_eq!(said("ce_id"), [id("0/all/0"), id("0/all/1"), "my-own-id".to_owned()]);
     assert_eq!(said("ce_specversion"), ["1.0"; 3]);

@@ -31,7 +31,7 @@ fn output() -> Output {
 fn encode_with(output: Output, route: &Route) -> Result<Message, Failure> {
     let record = Record::new(42, None, Some(b"key"), None, [].into_iter());
     let allowed = ["audit".to_owned()];
-    encode(output, route, &allowed, &Input { topic: "orders", partition: 3, record: &record }, 1)
+    encode(output, route, &allowed, &Input { group: "shop", topic: "orders", partition: 3, record: &record }, 1)
 }
 
 fn binary(output: Output) -> Message {
@@ -87,7 +87,7 @@ fn binary_mode_has_the_attributes_as_headers() {
     ce_tenant: 
     x: (null)
     y: �
-    outrigger-id: orders/3/42/order-created/1
+    outrigger-id: shop/orders/3/42/order-created/1
     ");
 }
 
@@ -103,10 +103,10 @@ fn what_the_handler_leaves_empty_is_filled_in() {
     assert_eq!((message.key.as_deref(), &message.value), (Some(&b""[..]), &None), "an empty key is one");
     insta::assert_snapshot!(headers(&message), @r"
     ce_specversion: 1.0
-    ce_id: orders/3/42/order-created/1
+    ce_id: shop/orders/3/42/order-created/1
     ce_source: outrigger/order-created
     ce_type: t
-    outrigger-id: orders/3/42/order-created/1
+    outrigger-id: shop/orders/3/42/order-created/1
     ");
 }
 
@@ -114,7 +114,7 @@ fn what_the_handler_leaves_empty_is_filled_in() {
 fn an_id_of_the_host_takes_the_place_of_a_copied_one() {
     let message = binary(Output { headers: vec![("outrigger-id".into(), Some(b"a/0/0/b/0".to_vec()))], ..output() });
     let ids: Vec<_> = message.headers.iter().filter(|(name, _)| *name == b"outrigger-id").collect();
-    assert_eq!(ids, [(&b"outrigger-id"[..], Some(&b"orders/3/42/order-created/1"[..]))]);
+    assert_eq!(ids, [(&b"outrigger-id"[..], Some(&b"shop/orders/3/42/order-created/1"[..]))]);
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn structured_mode_is_one_document() {
     insta::assert_snapshot!(headers(&message), @r"
     content-type: application/cloudevents+json; charset=UTF-8
     x: 1
-    outrigger-id: orders/3/42/order-created/1
+    outrigger-id: shop/orders/3/42/order-created/1
     ");
 }
 
@@ -236,7 +236,7 @@ proptest! {
         let message = binary(output.clone());
         let mut expected: Vec<(String, Option<Vec<u8>>)> = Vec::new();
         let mut add = |name: &str, value: &str| expected.push((name.to_owned(), Some(value.as_bytes().to_vec())));
-        let own_id = "orders/3/42/order-created/1";
+        let own_id = "shop/orders/3/42/order-created/1";
         add("ce_specversion", "1.0");
         add("ce_id", if output.id.is_empty() { own_id } else { &output.id });
         add("ce_source", &output.source);
@@ -265,7 +265,7 @@ proptest! {
         prop_assert_eq!(document["source"].as_str(), Some(&*output.source));
         document["source"] = "/shop".into();
         let event: cloudevents::Event = serde_json::from_value(document).unwrap();
-        prop_assert_eq!(event.id(), if output.id.is_empty() { "orders/3/42/order-created/1" } else { &output.id });
+        prop_assert_eq!(event.id(), if output.id.is_empty() { "shop/orders/3/42/order-created/1" } else { &output.id });
         prop_assert_eq!(event.ty(), &output.ty);
         prop_assert_eq!(event.subject(), output.subject.as_deref());
         prop_assert_eq!(event.datacontenttype(), output.datacontenttype.as_deref());
