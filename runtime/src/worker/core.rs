@@ -690,3 +690,6 @@ impl Core {
         self.effects.push_back(Effect::Observe(route, observation));
     }
 }
+
+#[cfg(test)]
+mod tests;
