@@ -454,6 +454,8 @@ impl Core {
                     self.observe(done.run, what);
                 }
                 self.settle(done.run);
+                // The record may have other runs that only wait.
+                self.check_drained(done.run.slot);
             }
         }
     }
