@@ -37,6 +37,10 @@ const HOST_RETRY: Duration = Duration::from_millis(10);
 const PUBLISH_RETRY: Duration = Duration::from_millis(500);
 const PUBLISH_RETRY_MAX: Duration = Duration::from_secs(30);
 
+/// Bytes of messages without an answer above which no call begins. The bounds on
+/// records do not bound their outputs, which pile up while a broker does not answer.
+const MESSAGE_BYTES: usize = 64 << 20;
+
 /// The time, handed in.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
@@ -57,6 +61,8 @@ pub struct Core {
     turn: usize,
     parked: RetryQueue<Parked>,
     messages: Slab<InFlight>,
+    /// Bytes of these messages.
+    message_bytes: usize,
     next_tag: u32,
     effects: VecDeque<Effect>,
     hasher: RandomState,
@@ -109,6 +115,7 @@ impl Core {
             turn: 0,
             parked: RetryQueue::new(),
             messages: Slab::new(),
+            message_bytes: 0,
             next_tag: 0,
             effects: VecDeque::new(),
             hasher: RandomState::new(),
@@ -149,6 +156,7 @@ impl Core {
 
     fn forget_message(&mut self, key: usize) {
         let message = self.messages.remove(key);
+        self.message_bytes -= message.message.size();
         if message.troubles > 0 {
             self.troubled(message.channel, -1);
         }
@@ -185,10 +193,11 @@ impl Core {
         for desk in &mut self.desks {
             desk.ready.retain(|run| !gone(run));
         }
-        let stuck = &mut self.stuck;
+        let (stuck, message_bytes) = (&mut self.stuck, &mut self.message_bytes);
         self.messages.retain(|_, message| {
-            if gone(&message.run) && message.troubles > 0 {
-                stuck[message.channel as usize].0 -= 1;
+            if gone(&message.run) {
+                *message_bytes -= message.message.size();
+                stuck[message.channel as usize].0 -= usize::from(message.troubles > 0);
             }
             !gone(&message.run)
         });
@@ -282,7 +291,7 @@ impl Core {
         if let Some(effect) = self.effects.pop_front() {
             return Some(effect);
         }
-        if !may_call {
+        if !may_call || self.message_bytes >= MESSAGE_BYTES {
             return None;
         }
         for step in 0..self.desks.len() {
@@ -368,6 +377,7 @@ impl Core {
     fn hand_out(&mut self, run: RunId, message: Message, channel: Channel, omit_large_value: bool) {
         self.next_tag = Token::next_tag(self.next_tag);
         let tag = self.next_tag;
+        self.message_bytes += message.size();
         let message = Rc::new(message);
         let key = self.messages.insert(InFlight { tag, run, message, channel, troubles: 0, omit_large_value, waiting: false }) as u32;
         self.effects.push_back(Effect::Publish(Token { key, tag }, channel));
@@ -400,9 +410,13 @@ impl Core {
                 let topic = &done.message.topic;
                 self.output_done(done.run, Some(format!("the output for topic {topic} could not be published: {reason}")));
             }
-            (Channel::DeadLetters, Ack::TooLarge(_)) if in_flight.omit_large_value && in_flight.message.value.is_some() => {
-                let message = Rc::unwrap_or_clone(in_flight.message.clone());
+            (Channel::DeadLetters, Ack::TooLarge(_))
+                if in_flight.omit_large_value && in_flight.message.value.is_some() =>
+            {
+                let whole = in_flight.message.size();
+                let message = Message::clone(&in_flight.message);
                 in_flight.message = Rc::new(dead_letter::without_value(message));
+                self.message_bytes = self.message_bytes - whole + in_flight.message.size();
                 self.effects.push_back(Effect::Publish(token, Channel::DeadLetters));
             }
             // A dead letter is never given up: it waits and is tried again, without
@@ -415,6 +429,7 @@ impl Core {
 
     fn take_message(&mut self, token: Token) -> InFlight {
         let done = self.messages.remove(token.key as usize);
+        self.message_bytes -= done.message.size();
         if done.troubles > 0 {
             self.troubled(done.channel, -1);
         }
