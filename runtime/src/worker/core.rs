@@ -383,9 +383,13 @@ impl Core {
         self.effects.push_back(Effect::Publish(Token { key, tag }, channel));
     }
 
-    /// The message of a token that is in flight.
+    /// The message of a token that is in flight, to be handed to its producer.
+    /// None once the partition is fenced: nothing more is published for it.
     pub fn message(&self, token: Token) -> Option<Rc<Message>> {
-        self.in_flight(token).map(|in_flight| in_flight.message.clone())
+        let in_flight = self.in_flight(token)?;
+        let partition = self.partitions.get(in_flight.run.slot.index as usize)?.as_ref()?;
+        let fenced = partition.account.fence.load(std::sync::atomic::Ordering::Acquire);
+        (!fenced).then(|| in_flight.message.clone())
     }
 
     fn in_flight(&self, token: Token) -> Option<&InFlight> {
