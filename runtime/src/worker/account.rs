@@ -20,6 +20,7 @@ pub struct Account {
     bytes: AtomicUsize,
     span: AtomicUsize,
     blocked: AtomicBool,
+    astray: AtomicBool,
     position: AtomicI64,
     oldest_ms: AtomicI64,
 }
@@ -43,6 +44,7 @@ impl Account {
             bytes: AtomicUsize::new(0),
             span: AtomicUsize::new(0),
             blocked: AtomicBool::new(false),
+            astray: AtomicBool::new(false),
             position: AtomicI64::new(position),
             oldest_ms: AtomicI64::new(NONE),
         })
@@ -94,6 +96,17 @@ impl Account {
         self.records.load(Acquire) <= self.limit.records / 2
             && self.bytes.load(Acquire) <= self.limit.bytes / 2
             && self.span.load(Acquire) <= self.limit.records * SPAN / 2
+    }
+
+    /// Says that a record came at an offset that was passed already: what follows it
+    /// cannot be taken, and the partition has to begin anew.
+    pub fn go_astray(&self) {
+        self.astray.store(true, Release);
+    }
+
+    /// See [`Account::go_astray`].
+    pub fn is_astray(&self) -> bool {
+        self.astray.load(Acquire)
     }
 
     /// Records delivered and not settled.

@@ -216,7 +216,7 @@ impl Core {
     /// If the record's offset is not above the last one's: the partition has to be assigned anew.
     pub fn deliver(&mut self, slot: Slot, record: Record) -> Result<(), NotAscending> {
         let Some(partition) = self.partition(slot) else { return Ok(()) };
-        let seq = partition.offsets.deliver(record.offset())?;
+        let seq = partition.offsets.deliver(record.offset()).inspect_err(|_| partition.account.go_astray())?;
         let (body, failure) = match Envelope::decode(record) {
             Ok(envelope) => (Body::Event(Rc::new(envelope)), None),
             Err((record, why)) => {

@@ -271,9 +271,10 @@ impl Worker {
             Command::Records(slot, records) => {
                 for record in records {
                     if let Err(error) = self.core.deliver(slot, record) {
-                        // The polling thread begins a new epoch when a position moves
-                        // back; within one, the client promises ascending offsets.
-                        tracing::error!(%error, "a record was delivered out of order and is left to the next assignment");
+                        // The log was cut and written anew, or the client broke its promise:
+                        // the polling thread finds the partition's place again, in a new epoch.
+                        tracing::error!(%error, "a record was delivered out of order; its partition begins anew");
+                        break;
                     }
                 }
             }
