@@ -67,6 +67,8 @@ pub struct Reading {
     pub records: usize,
     /// Errors of single partitions.
     pub errors: Vec<(Arc<str>, i32, RDKafkaErrorCode, String)>,
+    /// Partitions that have to begin anew: see [`Account::go_astray`].
+    pub astray: Vec<(Arc<str>, i32)>,
 }
 
 impl<C: ConsumerContext> Assignment<C> {
@@ -103,6 +105,10 @@ impl<C: ConsumerContext> Assignment<C> {
     pub fn read(&mut self) -> Reading {
         let mut reading = Reading::default();
         for held in &mut self.held {
+            if held.account.is_astray() {
+                reading.astray.push((held.account.topic.clone(), held.account.partition));
+                continue;
+            }
             // The bell stays rung while there is no room, and is answered once there is.
             let room = held.account.room().min(BATCH);
             if room == 0 || !held.queue.bell().answer() {

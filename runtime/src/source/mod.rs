@@ -184,6 +184,9 @@ impl Source {
     fn read(&self) -> bool {
         let context = self.consumer.context();
         let reading = context.assignment().read();
+        for (topic, partition) in &reading.astray {
+            context.relocate(&self.consumer, topic, *partition);
+        }
         for (topic, partition, error, text) in &reading.errors {
             match error {
                 RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::NoOffset => {

@@ -20,6 +20,7 @@ pub struct Account {
     bytes: AtomicUsize,
     span: AtomicUsize,
     blocked: AtomicBool,
+    astray: AtomicBool,
     position: AtomicI64,
     oldest_ms: AtomicI64,
 }
@@ -43,6 +44,7 @@ impl Account {
             bytes: AtomicUsize::new(0),
             span: AtomicUsize::new(0),
             blocked: AtomicBool::new(false),
+            astray: AtomicBool::new(false),
             position: AtomicI64::new(position),
             oldest_ms: AtomicI64::new(NONE),
         })
@@ -52,23 +54,26 @@ impl Account {
     /// most one batch. 0 marks the partition as blocked until [`Account::release`]
     /// has freed half of its bounds.
     pub fn room(&self) -> usize {
-        if self.blocked.load(Acquire) {
-            return 0;
-        }
-        let records = self.records.load(Acquire);
-        let span = self.span.load(Acquire);
-        if records >= self.limit.records
-            || self.bytes.load(Acquire) >= self.limit.bytes
-            || span >= self.limit.records * SPAN
-        {
-            self.blocked.store(true, Release);
-            // The worker may have released everything in between, and would not look again.
-            if self.below_half() {
-                self.blocked.store(false, Release);
+        if !self.blocked.load(Acquire) {
+            let records = self.records.load(Acquire);
+            let span = self.span.load(Acquire);
+            if records < self.limit.records
+                && self.bytes.load(Acquire) < self.limit.bytes
+                && span < self.limit.records * SPAN
+            {
+                return self.limit.records - records;
             }
-            return 0;
+            // Sequentially consistent, as is `release`: either the worker sees the mark,
+            // or this thread sees below what the worker has released. With anything
+            // weaker both may miss the other, and a partition whose records are all
+            // settled would stay blocked for ever.
+            self.blocked.store(true, SeqCst);
         }
-        self.limit.records - records
+        if self.below_half() {
+            self.blocked.store(false, Release);
+            return self.limit.records - self.records.load(Acquire).min(self.limit.records);
+        }
+        0
     }
 
     /// Whether reading waits for the worker.
@@ -85,15 +90,26 @@ impl Account {
     /// Counts settled records off. True when a blocked partition may be read again:
     /// the polling thread is then to be woken.
     pub fn release(&self, records: usize, bytes: usize) -> bool {
-        self.records.fetch_sub(records, AcqRel);
-        self.bytes.fetch_sub(bytes, AcqRel);
-        self.blocked.load(Acquire) && self.below_half() && self.blocked.swap(false, AcqRel)
+        self.records.fetch_sub(records, SeqCst);
+        self.bytes.fetch_sub(bytes, SeqCst);
+        self.blocked.load(SeqCst) && self.below_half() && self.blocked.swap(false, AcqRel)
     }
 
     fn below_half(&self) -> bool {
-        self.records.load(Acquire) <= self.limit.records / 2
-            && self.bytes.load(Acquire) <= self.limit.bytes / 2
+        self.records.load(SeqCst) <= self.limit.records / 2
+            && self.bytes.load(SeqCst) <= self.limit.bytes / 2
             && self.span.load(Acquire) <= self.limit.records * SPAN / 2
+    }
+
+    /// Says that a record came at an offset that was passed already: what follows it
+    /// cannot be taken, and the partition has to begin anew.
+    pub fn go_astray(&self) {
+        self.astray.store(true, Release);
+    }
+
+    /// See [`Account::go_astray`].
+    pub fn is_astray(&self) -> bool {
+        self.astray.load(Acquire)
     }
 
     /// Records delivered and not settled.
@@ -146,5 +162,17 @@ mod tests {
         assert_eq!(account.room(), 6);
         account.add(1, 2000);
         assert_eq!(account.room(), 0, "the bound on bytes");
+    }
+
+    #[test]
+    fn reading_stops_where_settled_records_pile_up_behind_one_that_is_not() {
+        let account = Account::new("t".into(), 0, 0, Buffer { records: 10, bytes: 1000 });
+        account.add(2, 20);
+        account.set_position(0, 10 * SPAN);
+        assert!(!account.release(1, 10));
+        assert_eq!(account.room(), 0);
+        account.set_position(10 * SPAN as i64, 0);
+        assert!(account.release(1, 10));
+        assert_eq!(account.room(), 10);
     }
 }

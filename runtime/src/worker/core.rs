@@ -37,6 +37,10 @@ const HOST_RETRY: Duration = Duration::from_millis(10);
 const PUBLISH_RETRY: Duration = Duration::from_millis(500);
 const PUBLISH_RETRY_MAX: Duration = Duration::from_secs(30);
 
+/// Bytes of messages without an answer above which no call begins. The bounds on
+/// records do not bound their outputs, which pile up while a broker does not answer.
+const MESSAGE_BYTES: usize = 64 << 20;
+
 /// The time, handed in.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
@@ -57,6 +61,8 @@ pub struct Core {
     turn: usize,
     parked: RetryQueue<Parked>,
     messages: Slab<InFlight>,
+    /// Bytes of these messages.
+    message_bytes: usize,
     next_tag: u32,
     effects: VecDeque<Effect>,
     hasher: RandomState,
@@ -109,6 +115,7 @@ impl Core {
             turn: 0,
             parked: RetryQueue::new(),
             messages: Slab::new(),
+            message_bytes: 0,
             next_tag: 0,
             effects: VecDeque::new(),
             hasher: RandomState::new(),
@@ -150,6 +157,7 @@ impl Core {
 
     fn forget_message(&mut self, key: usize) {
         let message = self.messages.remove(key);
+        self.message_bytes -= message.message.size();
         if message.troubles > 0 {
             self.troubled(message.channel, -1);
         }
@@ -186,10 +194,11 @@ impl Core {
         for desk in &mut self.desks {
             desk.ready.retain(|run| !gone(run));
         }
-        let stuck = &mut self.stuck;
+        let (stuck, message_bytes) = (&mut self.stuck, &mut self.message_bytes);
         self.messages.retain(|_, message| {
-            if gone(&message.run) && message.troubles > 0 {
-                stuck[message.channel as usize].0 -= 1;
+            if gone(&message.run) {
+                *message_bytes -= message.message.size();
+                stuck[message.channel as usize].0 -= usize::from(message.troubles > 0);
             }
             !gone(&message.run)
         });
@@ -208,7 +217,7 @@ impl Core {
     /// If the record's offset is not above the last one's: the partition has to be assigned anew.
     pub fn deliver(&mut self, slot: Slot, record: Record) -> Result<(), NotAscending> {
         let Some(partition) = self.partition(slot) else { return Ok(()) };
-        let seq = partition.offsets.deliver(record.offset())?;
+        let seq = partition.offsets.deliver(record.offset()).inspect_err(|_| partition.account.go_astray())?;
         let (body, failure) = match Envelope::decode(record) {
             Ok(envelope) => (Body::Event(Rc::new(envelope)), None),
             Err((record, why)) => {
@@ -289,7 +298,7 @@ impl Core {
         if let Some(effect) = self.effects.pop_front() {
             return Some(effect);
         }
-        if !may_call {
+        if !may_call || self.message_bytes >= MESSAGE_BYTES {
             return None;
         }
         for step in 0..self.desks.len() {
@@ -376,6 +385,7 @@ impl Core {
     fn hand_out(&mut self, run: RunId, message: Message, channel: Channel, omit_large_value: bool) {
         self.next_tag = Token::next_tag(self.next_tag);
         let tag = self.next_tag;
+        self.message_bytes += message.size();
         let message = Rc::new(message);
         let key = self.messages.insert(InFlight {
             tag,
@@ -389,9 +399,13 @@ impl Core {
         self.effects.push_back(Effect::Publish(Token { key, tag }, channel));
     }
 
-    /// The message of a token that is in flight.
+    /// The message of a token that is in flight, to be handed to its producer.
+    /// None once the partition is fenced: nothing more is published for it.
     pub fn message(&self, token: Token) -> Option<Rc<Message>> {
-        self.in_flight(token).map(|in_flight| in_flight.message.clone())
+        let in_flight = self.in_flight(token)?;
+        let partition = self.partitions.get(in_flight.run.slot.index as usize)?.as_ref()?;
+        let fenced = partition.account.fence.load(std::sync::atomic::Ordering::Acquire);
+        (!fenced).then(|| in_flight.message.clone())
     }
 
     fn in_flight(&self, token: Token) -> Option<&InFlight> {
@@ -422,8 +436,10 @@ impl Core {
             (Channel::DeadLetters, Ack::TooLarge(_))
                 if in_flight.omit_large_value && in_flight.message.value.is_some() =>
             {
-                let message = Rc::unwrap_or_clone(in_flight.message.clone());
+                let whole = in_flight.message.size();
+                let message = Message::clone(&in_flight.message);
                 in_flight.message = Rc::new(dead_letter::without_value(message));
+                self.message_bytes = self.message_bytes - whole + in_flight.message.size();
                 self.effects.push_back(Effect::Publish(token, Channel::DeadLetters));
             }
             // A dead letter is never given up: it waits and is tried again, without
@@ -436,6 +452,7 @@ impl Core {
 
     fn take_message(&mut self, token: Token) -> InFlight {
         let done = self.messages.remove(token.key as usize);
+        self.message_bytes -= done.message.size();
         if done.troubles > 0 {
             self.troubled(done.channel, -1);
         }
@@ -475,6 +492,8 @@ impl Core {
                     self.observe(done.run, what);
                 }
                 self.settle(done.run);
+                // The record may have other runs that only wait.
+                self.check_drained(done.run.slot);
             }
         }
     }
@@ -711,3 +730,6 @@ impl Core {
         self.effects.push_back(Effect::Observe(route, observation));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@
 //! messages to the producers, counts, logs, and brings the answers back. Nothing
 //! is shared with other workers on the way of a record.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -140,9 +140,9 @@ struct Worker {
     /// Calls that did not end at once. Bounded by the handlers' concurrency.
     calls: FuturesUnordered<Waiting>,
     running: HashMap<RunId, AbortHandle>,
-    /// Messages that a full producer did not take. Bounded by the runs under way:
-    /// while one waits, no call begins.
-    refused: Vec<(Token, Channel)>,
+    /// Per channel, in their order: messages that a full producer did not take.
+    /// Bounded by the runs under way: while one waits, no call begins.
+    refused: [VecDeque<Token>; 2],
     releases: Vec<Release>,
     acks: Vec<(Token, Ack)>,
     reported: Instant,
@@ -182,7 +182,7 @@ pub fn run(parts: Parts) -> std::io::Result<()> {
             wake_reader: parts.wake_reader,
             calls: FuturesUnordered::new(),
             running: HashMap::new(),
-            refused: Vec::new(),
+            refused: Default::default(),
             releases: Vec::new(),
             acks: Vec::new(),
             reported: Instant::now(),
@@ -247,7 +247,7 @@ impl Worker {
         if let Some(due) = self.core.next_due() {
             until = until.min(due);
         }
-        if !self.refused.is_empty() {
+        if self.is_refused() {
             until = until.min(now + FULL_RETRY);
         }
         for release in &self.releases {
@@ -255,10 +255,11 @@ impl Worker {
         }
         tokio::select! {
             biased;
-            command = self.commands.recv() => match command {
-                Some(command) => return self.command(command),
-                None => return false,
-            },
+            command = self.commands.recv() => {
+                // The wait may have been long, and what follows counts from now.
+                self.core.advance(self::now());
+                return command.is_some_and(|command| self.command(command));
+            }
             () = self.inboxes[self.number as usize].filled() => {}
             Some((run, result)) = self.calls.next(), if !self.calls.is_empty() => self.ended(run, result),
             () = tokio::time::sleep_until(until.into()) => {}
@@ -273,9 +274,10 @@ impl Worker {
             Command::Records(slot, records) => {
                 for record in records {
                     if let Err(error) = self.core.deliver(slot, record) {
-                        // The polling thread begins a new epoch when a position moves
-                        // back; within one, the client promises ascending offsets.
-                        tracing::error!(%error, "a record was delivered out of order and is left to the next assignment");
+                        // The log was cut and written anew, or the client broke its promise:
+                        // the polling thread finds the partition's place again, in a new epoch.
+                        tracing::error!(%error, "a record was delivered out of order; its partition begins anew");
+                        break;
                     }
                 }
             }
@@ -299,15 +301,24 @@ impl Worker {
             self.core.acknowledged(token, ack);
         }
         self.acks = acks;
-        for (token, channel) in std::mem::take(&mut self.refused) {
-            self.publish(token, channel);
+        for channel in [Channel::Outputs, Channel::DeadLetters] {
+            while let Some(token) = self.refused[channel as usize].pop_front() {
+                if !self.publish_now(token, channel) {
+                    self.refused[channel as usize].push_front(token);
+                    break;
+                }
+            }
         }
+    }
+
+    fn is_refused(&self) -> bool {
+        self.refused.iter().any(|refused| !refused.is_empty())
     }
 
     /// Does what the core says, up to a turn; true if there may be more.
     async fn act(&mut self) -> bool {
         for _ in 0..TURN {
-            let Some(effect) = self.core.next(self.refused.is_empty()) else { return false };
+            let Some(effect) = self.core.next(!self.is_refused()) else { return false };
             match effect {
                 Effect::Call(order) => self.call(order).await,
                 Effect::Publish(token, channel) => self.publish(token, channel),
@@ -356,17 +367,32 @@ impl Worker {
         self.running.remove(&run);
         // Aborted calls belong to partitions that are released.
         let Ok(report) = result else { return };
-        if let Some(route) = self.core.route(run) {
+        // A call that could not begin was none.
+        if !matches!(report.outcome, Outcome::Busy)
+            && let Some(route) = self.core.route(run)
+        {
             self.reporter.called(route, report.duration);
+        }
+        // A retry's delay counts from the end of the attempt: the core's time may be as
+        // old as the last wait, or as the other calls of this turn took.
+        if !matches!(report.outcome, Outcome::Handled(_)) {
+            self.core.advance(now());
         }
         self.core.called(run, report.outcome, report.duration);
     }
 
     fn publish(&mut self, token: Token, channel: Channel) {
-        let Some(message) = self.core.message(token) else { return };
+        if !self.refused[channel as usize].is_empty() || !self.publish_now(token, channel) {
+            self.refused[channel as usize].push_back(token);
+        }
+    }
+
+    /// False if the producer is full.
+    fn publish_now(&mut self, token: Token, channel: Channel) -> bool {
+        let Some(message) = self.core.message(token) else { return true };
         match self.publisher.publish(channel, &message, self.number, token) {
             Ok(()) => {}
-            Err(NotTaken::Full) => self.refused.push((token, channel)),
+            Err(NotTaken::Full) => return false,
             Err(NotTaken::Failed(ack)) => self.core.acknowledged(token, ack),
         }
     }

@@ -1,0 +1,199 @@
+//! A core with one manifest, driven by hand: what it asks for is collected, what
+//! a test says is answered.
+
+use std::path::Path;
+use std::sync::LazyLock;
+
+use super::super::*;
+use crate::manifest::{self, Buffer};
+
+/// Records of type `k` keep the order of their keys, those of type `p` the
+/// order of the partition, those of type `n` none; type `f` takes two routes.
+/// No route takes type `u`.
+const MANIFEST: &str = "\
+apiVersion: outrigger/v1
+kafka: { bootstrapServers: 'localhost:9092', groupId: group, topics: [t] }
+handlers:
+  h: { module: h.wasm, concurrency: 3, allow: { topics: [other] } }
+  g: { module: g.wasm, concurrency: 2 }
+defaults:
+  output: out
+  retry: { strategy: fixed, maxRetries: 2, initialDelay: 1s, maxDelay: 5s, jitter: 0 }
+routes:
+  - { name: keyed, match: { type: k }, handler: h }
+  - { name: partition, match: { type: p }, handler: h, ordering: partition, deadLetter: { topic: big, omitLargeValues: true } }
+  - { name: free, match: { type: n }, handler: g, ordering: none, deadLetter: false, exhausted: hold }
+  - { name: first, match: { type: f }, handler: h }
+  - { name: second, match: { prefix: { type: f } }, handler: g, ordering: none, deadLetter: false, exhausted: drop }
+unmatched: deadLetter
+undecodable: drop
+";
+
+pub const BUFFER: Buffer = Buffer { records: 1000, bytes: 1 << 20 };
+
+/// The manifest's plan.
+pub fn plan() -> Arc<Plan> {
+    static PLAN: LazyLock<Arc<Plan>> = LazyLock::new(|| {
+        let folder = tempfile::tempdir().unwrap();
+        for module in ["h.wasm", "g.wasm"] {
+            std::fs::write(folder.path().join(module), b"").unwrap();
+        }
+        let loaded = manifest::load_str("outrigger.yaml", MANIFEST, Path::new(folder.path()), &|_| None);
+        Arc::new(Plan::new(loaded.unwrap().0, |_| "digest".into()))
+    });
+    PLAN.clone()
+}
+
+/// A record; of no type it is no event.
+pub fn record(offset: i64, key: Option<&str>, ty: Option<&str>) -> Record {
+    let id = offset.to_string();
+    let headers =
+        [("ce_specversion", "1.0"), ("ce_id", &*id), ("ce_source", "/s"), ("ce_type", ty.unwrap_or_default())];
+    let count = if ty.is_some() { headers.len() } else { 0 };
+    let headers = headers[..count].iter().map(|(name, value)| (name.as_bytes(), Some(value.as_bytes())));
+    Record::new(offset, Some(offset), key.map(str::as_bytes), Some(b"value"), headers)
+}
+
+pub fn start() -> Now {
+    Now { instant: Instant::now(), wall: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000) }
+}
+
+/// An outcome with this many outputs.
+pub fn handled(outputs: usize) -> Outcome {
+    Outcome::Handled(vec![Output { ty: "done".into(), ..Output::default() }; outputs])
+}
+
+pub fn failed(class: FailureClass) -> Outcome {
+    Outcome::Failed(Failure { class, reason: "no".into(), retry_after: None })
+}
+
+/// A core that holds one partition.
+pub struct Rig {
+    pub core: Core,
+    pub now: Now,
+    pub slot: Slot,
+    pub account: Arc<Account>,
+    /// Calls that were asked for and have not ended.
+    pub calls: Vec<CallOrder>,
+    /// Messages that were asked for and have no answer, in their order.
+    pub sent: VecDeque<(Token, Channel)>,
+    /// What was observed: offset, what, and for a failure how many attempts.
+    pub seen: Vec<String>,
+    pub drained: Vec<Slot>,
+}
+
+impl Rig {
+    pub fn new() -> Rig {
+        Rig::observing(true)
+    }
+
+    pub fn observing(observing: bool) -> Rig {
+        let now = start();
+        let mut core = Core::new(plan(), "group".into(), observing, 1, now);
+        let slot = Slot { index: 0, epoch: 1 };
+        let account = Account::new("t".into(), 0, 0, BUFFER);
+        core.assign(slot, account.clone());
+        let (calls, sent, seen, drained) = Default::default();
+        Rig { core, now, slot, account, calls, sent, seen, drained }
+    }
+
+    /// Gives the slot to a new assignment of the partition that begins at `position`.
+    pub fn assign_again(&mut self, position: i64) {
+        self.slot.epoch += 1;
+        self.account = Account::new("t".into(), 0, position, BUFFER);
+        self.core.assign(self.slot, self.account.clone());
+    }
+
+    pub fn deliver(&mut self, offset: i64, key: &str, ty: &str) {
+        self.deliver_record(record(offset, Some(key).filter(|key| !key.is_empty()), Some(ty)));
+    }
+
+    pub fn deliver_record(&mut self, record: Record) {
+        self.account.add(1, record.size());
+        self.core.deliver(self.slot, record).unwrap();
+        self.pump();
+    }
+
+    /// Takes everything that the core asks for.
+    pub fn pump(&mut self) {
+        while let Some(effect) = self.core.next(true) {
+            match effect {
+                Effect::Call(order) => self.calls.push(order),
+                Effect::Publish(token, channel) => self.sent.push_back((token, channel)),
+                Effect::Drained(slot) => self.drained.push(slot),
+                Effect::Handled { route, outputs } => self.seen.push(format!("route {route} handled {outputs}")),
+                Effect::Observe(_, Observation { offset, attempt, what, .. }) => self.seen.push(match what {
+                    What::Handled { outputs, .. } => format!("{offset} handled {outputs}"),
+                    What::Retry { class, delay, .. } => format!("{offset} retry {class} #{attempt} {delay:?}"),
+                    What::DeadLettered { class, topic, .. } => {
+                        format!("{offset} dead letter {class} #{attempt} {topic}")
+                    }
+                    What::Dropped { class, .. } => format!("{offset} dropped {class} #{attempt}"),
+                }),
+            }
+        }
+    }
+
+    /// The offsets of the records whose calls run, in the order they began.
+    pub fn running(&self) -> Vec<i64> {
+        self.calls.iter().map(|call| call.envelope.record().offset()).collect()
+    }
+
+    /// Ends the call of the record at `offset` that began first.
+    pub fn end(&mut self, offset: i64, outcome: Outcome) {
+        let at = self.running().iter().position(|running| *running == offset).expect("no such call runs");
+        let call = self.calls.remove(at);
+        self.core.called(call.run, outcome, Duration::from_millis(5));
+        self.pump();
+    }
+
+    /// Answers the message that was sent first.
+    pub fn ack(&mut self, ack: Ack) {
+        let (token, _) = self.sent.pop_front().expect("nothing was sent");
+        self.core.acknowledged(token, ack);
+        self.pump();
+    }
+
+    /// The message that was sent first.
+    pub fn message(&self) -> (Rc<Message>, Channel) {
+        let (token, channel) = self.sent[0];
+        (self.core.message(token).unwrap(), channel)
+    }
+
+    pub fn advance(&mut self, by: Duration) {
+        self.now.instant += by;
+        self.now.wall += by;
+        self.core.advance(self.now);
+        self.pump();
+    }
+
+    /// What may be committed, and what waits.
+    pub fn position(&self) -> (i64, usize) {
+        (self.account.position(), self.account.unsettled())
+    }
+
+    /// Drops what was seen so far and returns it.
+    pub fn take_seen(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.seen)
+    }
+
+    /// Nothing is left over of records that are settled.
+    pub fn assert_empty(&self) {
+        assert_empty(&self.core);
+        assert!(self.calls.is_empty() && self.sent.is_empty());
+        assert_eq!((self.account.unsettled(), self.account.unsettled_bytes()), (0, 0));
+    }
+}
+
+/// The core holds no trace of a record.
+pub fn assert_empty(core: &Core) {
+    assert_eq!((core.messages.len(), core.message_bytes, core.effects.len()), (0, 0, 0));
+    assert!(core.parked() == 0, "{} are parked", core.parked());
+    assert!(core.desks.iter().all(|desk| desk.ready.is_empty() && desk.calling == 0));
+    for partition in core.partitions.iter().flatten() {
+        assert!(partition.entries.is_empty() && partition.lanes.is_empty() && partition.active == 0);
+    }
+    for channel in [Channel::Outputs, Channel::DeadLetters] {
+        assert_eq!(core.trouble(channel), None);
+    }
+}
