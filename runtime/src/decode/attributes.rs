@@ -155,7 +155,7 @@ impl<'r> Draft<'r> {
         if extensions.len() + self.unset.len() <= 16 {
             names().enumerate().find(|(i, name)| names().take(*i).any(|earlier| earlier == *name)).map(|(_, name)| name)
         } else {
-            // A record can carry a hundred thousand of them: comparing each with each would take minutes.
+            // A record can carry a hundred thousand of them: comparing each with each would take many seconds.
             let mut seen = HashSet::new();
             names().find(|name| !seen.insert(*name))
         }

@@ -2,8 +2,8 @@
 
 /// Whether `text` is a `date-time` of RFC 3339, section 5.6.
 ///
-/// By hand, because a parser that builds a date takes longer than all the other
-/// attributes together, and those at hand refuse leap seconds or take spaces.
+/// By hand, because nothing is to be converted, and the `time` crate takes any
+/// character between date and time.
 pub(crate) fn is_rfc3339(text: &str) -> bool {
     is_date_time(text.as_bytes()).is_some()
 }
