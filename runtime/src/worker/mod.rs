@@ -381,6 +381,8 @@ impl Worker {
         self.core.called(run, report.outcome, report.duration);
     }
 
+    /// Hands a message to its producer, behind those that wait for room: the
+    /// outputs of one answer keep their order.
     fn publish(&mut self, token: Token, channel: Channel) {
         if !self.refused[channel as usize].is_empty() || !self.publish_now(token, channel) {
             self.refused[channel as usize].push_back(token);
@@ -395,6 +397,7 @@ impl Worker {
             Err(NotTaken::Full) => return false,
             Err(NotTaken::Failed(ack)) => self.core.acknowledged(token, ack),
         }
+        true
     }
 
     /// Releases what has passed its deadline.

@@ -323,8 +323,8 @@ impl World {
         let message = self.core.message(token).expect("a message that is in flight");
         let id = String::from_utf8(message.headers.last("outrigger-id").unwrap().to_vec()).unwrap();
         let parts: Vec<&str> = id.split('/').collect();
-        let (number, offset): (usize, i64) = (parts[1].parse().unwrap(), parts[2].parse().unwrap());
-        let route = parts.get(3).copied().unwrap_or_default();
+        let (number, offset): (usize, i64) = (parts[2].parse().unwrap(), parts[3].parse().unwrap());
+        let route = parts.get(4).copied().unwrap_or_default();
         let route = KINDS.iter().flat_map(|(_, routes)| *routes).find(|known| **known == route).unwrap();
         let slot = self.parts[number].held.as_ref().expect("a message of a partition that is gone").slot;
         let run = self.run(slot, offset, route).unwrap();
