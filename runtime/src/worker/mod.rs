@@ -4,7 +4,7 @@
 //! messages to the producers, counts, logs, and brings the answers back. Nothing
 //! is shared with other workers on the way of a record.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -138,9 +138,9 @@ struct Worker {
     /// Calls that did not end at once. Bounded by the handlers' concurrency.
     calls: FuturesUnordered<Pin<Box<dyn Future<Output = (RunId, Result<Report, Aborted>)>>>>,
     running: HashMap<RunId, AbortHandle>,
-    /// Messages that a full producer did not take. Bounded by the runs under way:
-    /// while one waits, no call begins.
-    refused: Vec<(Token, Channel)>,
+    /// Per channel, in their order: messages that a full producer did not take.
+    /// Bounded by the runs under way: while one waits, no call begins.
+    refused: [VecDeque<Token>; 2],
     releases: Vec<Release>,
     acks: Vec<(Token, Ack)>,
     reported: Instant,
@@ -180,7 +180,7 @@ pub fn run(parts: Parts) -> std::io::Result<()> {
             wake_reader: parts.wake_reader,
             calls: FuturesUnordered::new(),
             running: HashMap::new(),
-            refused: Vec::new(),
+            refused: Default::default(),
             releases: Vec::new(),
             acks: Vec::new(),
             reported: Instant::now(),
@@ -245,7 +245,7 @@ impl Worker {
         if let Some(due) = self.core.next_due() {
             until = until.min(due);
         }
-        if !self.refused.is_empty() {
+        if self.is_refused() {
             until = until.min(now + FULL_RETRY);
         }
         for release in &self.releases {
@@ -298,15 +298,24 @@ impl Worker {
             self.core.acknowledged(token, ack);
         }
         self.acks = acks;
-        for (token, channel) in std::mem::take(&mut self.refused) {
-            self.publish(token, channel);
+        for channel in [Channel::Outputs, Channel::DeadLetters] {
+            while let Some(token) = self.refused[channel as usize].pop_front() {
+                if !self.publish_now(token, channel) {
+                    self.refused[channel as usize].push_front(token);
+                    break;
+                }
+            }
         }
+    }
+
+    fn is_refused(&self) -> bool {
+        self.refused.iter().any(|refused| !refused.is_empty())
     }
 
     /// Does what the core says, up to a turn; true if there may be more.
     async fn act(&mut self) -> bool {
         for _ in 0..TURN {
-            let Some(effect) = self.core.next(self.refused.is_empty()) else { return false };
+            let Some(effect) = self.core.next(!self.is_refused()) else { return false };
             match effect {
                 Effect::Call(order) => self.call(order).await,
                 Effect::Publish(token, channel) => self.publish(token, channel),
@@ -361,13 +370,23 @@ impl Worker {
         self.core.called(run, report.outcome, report.duration);
     }
 
+    /// Hands a message to its producer, behind those that wait for room: the
+    /// outputs of one answer keep their order.
     fn publish(&mut self, token: Token, channel: Channel) {
-        let Some(message) = self.core.message(token) else { return };
+        if !self.refused[channel as usize].is_empty() || !self.publish_now(token, channel) {
+            self.refused[channel as usize].push_back(token);
+        }
+    }
+
+    /// False if the producer is full.
+    fn publish_now(&mut self, token: Token, channel: Channel) -> bool {
+        let Some(message) = self.core.message(token) else { return true };
         match self.publisher.publish(channel, &message, self.number, token) {
             Ok(()) => {}
-            Err(NotTaken::Full) => self.refused.push((token, channel)),
+            Err(NotTaken::Full) => return false,
             Err(NotTaken::Failed(ack)) => self.core.acknowledged(token, ack),
         }
+        true
     }
 
     /// Releases what has passed its deadline.
