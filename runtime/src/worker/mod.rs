@@ -253,10 +253,11 @@ impl Worker {
         }
         tokio::select! {
             biased;
-            command = self.commands.recv() => match command {
-                Some(command) => return self.command(command),
-                None => return false,
-            },
+            command = self.commands.recv() => {
+                // The wait may have been long, and what follows counts from now.
+                self.core.advance(self::now());
+                return command.is_some_and(|command| self.command(command));
+            }
             () = self.inboxes[self.number as usize].filled() => {}
             Some((run, result)) = self.calls.next(), if !self.calls.is_empty() => self.ended(run, result),
             () = tokio::time::sleep_until(until.into()) => {}
@@ -364,8 +365,16 @@ impl Worker {
         self.running.remove(&run);
         // Aborted calls belong to partitions that are released.
         let Ok(report) = result else { return };
-        if let Some(route) = self.core.route(run) {
+        // A call that could not begin was none.
+        if !matches!(report.outcome, Outcome::Busy)
+            && let Some(route) = self.core.route(run)
+        {
             self.reporter.called(route, report.duration);
+        }
+        // A retry's delay counts from the end of the attempt: the core's time may be as
+        // old as the last wait, or as the other calls of this turn took.
+        if !matches!(report.outcome, Outcome::Handled(_)) {
+            self.core.advance(now());
         }
         self.core.called(run, report.outcome, report.duration);
     }
