@@ -188,6 +188,10 @@ impl Context {
     }
 
     fn commit(&self, positions: Vec<Position>, what: &str) {
+        // Nor is an earlier commit waited for, where there is nothing to commit.
+        if positions.is_empty() {
+            return;
+        }
         let Some(mut committer) = self.committer() else { return };
         if let Err(unanswered) = committer.commit_by(positions, Instant::now() + COMMIT) {
             tracing::warn!("{what}: {unanswered}");
