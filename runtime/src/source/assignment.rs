@@ -50,6 +50,8 @@ pub struct Held<C: ConsumerContext> {
 /// All partitions held.
 pub struct Assignment<C: ConsumerContext> {
     held: Vec<Held<C>>,
+    /// Queues of partitions that were let go and may still be filled.
+    leaving: Vec<PartitionQueue<C>>,
     workers: Vec<Commands>,
     epoch: u32,
     /// Places at each worker that are free again.
@@ -74,7 +76,7 @@ impl<C: ConsumerContext> Assignment<C> {
     pub fn new(workers: Vec<Commands>, metrics: Metrics) -> Assignment<C> {
         let free = workers.iter().map(|_| Vec::new()).collect();
         let places = vec![0; workers.len()];
-        Assignment { held: Vec::new(), workers, epoch: 0, free, places, metrics }
+        Assignment { held: Vec::new(), leaving: Vec::new(), workers, epoch: 0, free, places, metrics }
     }
 
     /// The partitions held.
@@ -182,9 +184,19 @@ impl<C: ConsumerContext> Assignment<C> {
                 if let Some(word) = answer.iter().find(|released| released.slot == held.slot) {
                     released.push((held.position(word.position), *word));
                 }
+                self.leaving.push(held.queue);
             }
         }
         released
+    }
+
+    /// Throws away what the queues of partitions that were let go still hold: to be
+    /// called once the client fetches no more for them. Nobody else reads it, and
+    /// it would stay in memory until they come back.
+    pub fn discard(&mut self) {
+        for mut queue in self.leaving.drain(..) {
+            while queue.read(BATCH, |_| {}) > 0 {}
+        }
     }
 
     /// What may be committed now.

@@ -204,6 +204,7 @@ impl Context {
     pub fn relocate(&self, consumer: &Arc<BaseConsumer<Context>>, topic: &str, partition: i32) {
         let which = |t: &str, p: i32| t == topic && p == partition;
         let released = self.assignment().release(which, Instant::now(), &*self.interrupt);
+        self.assignment().discard();
         // Its position says where it stood; the broker's word on the committed offset may be older.
         self.commit(released.into_iter().map(|(position, _)| position).collect(), "the position before the gap");
         let mut wanted = TopicPartitionList::new();
@@ -275,6 +276,7 @@ impl ConsumerContext for Context {
                 if let Err(error) = result {
                     self.fail(format!("revoked partitions could not be given back: {error}"));
                 }
+                self.assignment().discard();
             }
             error => {
                 // No partition can be relied on: fenced as on a lost assignment.
@@ -284,6 +286,7 @@ impl ConsumerContext for Context {
                 if let Err(error) = consumer.unassign() {
                     self.fail(format!("partitions could not be given back: {error}"));
                 }
+                self.assignment().discard();
             }
         }
     }
