@@ -141,7 +141,8 @@ impl<C: ConsumerContext> Assignment<C> {
 
     /// Takes partitions back from their workers: what runs may finish until the
     /// deadline. Returns the positions to commit. A worker that does not answer
-    /// is left behind, fenced, and its partitions have no position.
+    /// is left behind, fenced, and its partitions go at the position that it
+    /// reported last: what is below is settled, whatever it does now.
     pub fn release(
         &mut self,
         which: impl Fn(&str, i32) -> bool,
@@ -166,23 +167,47 @@ impl<C: ConsumerContext> Assignment<C> {
                 (worker, held, answers)
             })
             .collect();
+        let mut answers: Vec<_> = waiting
+            .into_iter()
+            .map(|(worker, held, answers)| {
+                let answer = answers.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+                (worker, held, answers, answer.ok())
+            })
+            .collect();
+        let late = || answers.iter().filter(|(.., answer)| answer.is_none()).flat_map(|(_, held, ..)| held);
+        if late().next().is_some() {
+            late().for_each(|held| held.account.fence.store(true, std::sync::atomic::Ordering::Release));
+            interrupt();
+        }
+        let grace = Instant::now() + GRACE;
+        for (_, _, answers, answer) in answers.iter_mut().filter(|(.., answer)| answer.is_none()) {
+            *answer = answers.recv_timeout(grace.saturating_duration_since(Instant::now())).ok();
+        }
         let mut released = Vec::new();
-        for (worker, held, answers) in waiting {
-            let mut answer = answers.recv_timeout(deadline.saturating_duration_since(Instant::now()));
-            if answer.is_err() {
-                held.iter().for_each(|held| held.account.fence.store(true, std::sync::atomic::Ordering::Release));
-                interrupt();
-                answer = answers.recv_timeout(GRACE);
+        for (worker, held, _, answer) in answers {
+            if answer.is_none() {
+                tracing::error!(
+                    worker,
+                    "a worker did not let its partitions go in time; they go at the positions it reported last"
+                );
             }
-            let Ok(answer) = answer else {
-                tracing::error!(worker, "a worker did not let its partitions go in time; their positions stay as committed");
-                // Their places are not used again: the worker may still hold them.
-                continue;
-            };
             for held in held {
-                self.free[worker].push(held.slot.index);
-                if let Some(word) = answer.iter().find(|released| released.slot == held.slot) {
-                    released.push((held.position(word.position), *word));
+                match &answer {
+                    Some(answer) => {
+                        self.free[worker].push(held.slot.index);
+                        if let Some(word) = answer.iter().find(|released| released.slot == held.slot) {
+                            released.push((held.position(word.position), *word));
+                        }
+                    }
+                    // Its place is not used again: the worker may still hold it.
+                    None => {
+                        let (slot, position) = (held.slot, held.account.position());
+                        let come_again = held.account.span().max(held.account.unsettled());
+                        released.push((
+                            held.position(position),
+                            Released { slot, position, come_again, interrupted: true },
+                        ));
+                    }
                 }
                 self.leaving.push(held.queue);
             }

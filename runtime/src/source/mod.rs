@@ -228,7 +228,7 @@ impl Source {
         let whole = deadline.saturating_duration_since(Instant::now());
         self.commit();
         let drain_until = deadline - whole / 4;
-        let released = context.assignment().release(|_, _| true, drain_until, &|| {});
+        let released = context.release_all(drain_until);
         let held = released.len();
         let interrupted = released.iter().filter(|(_, word)| word.interrupted).count();
         let mut come_again: u64 = released.iter().map(|(_, word)| word.come_again as u64).sum();

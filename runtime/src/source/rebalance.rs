@@ -23,6 +23,7 @@ use crate::kafka::queue::{Bell, PartitionQueue};
 use crate::logging::KafkaLog;
 use crate::manifest::Manifest;
 use crate::probes::{Component, Health};
+use crate::worker::Released;
 use crate::worker::account::Account;
 
 /// How long the commit of a revoke may take.
@@ -196,6 +197,11 @@ impl Context {
         if let Err(unanswered) = committer.commit_by(positions, Instant::now() + COMMIT) {
             tracing::warn!("{what}: {unanswered}");
         }
+    }
+
+    /// Lets every partition go: what runs may finish until the deadline.
+    pub fn release_all(&self, deadline: Instant) -> Vec<(Position, Released)> {
+        self.assignment().release(|_, _| true, deadline, &*self.interrupt)
     }
 
     /// Finds a new place for a partition whose position is out of its log's range,
