@@ -118,14 +118,15 @@ impl Source {
                 return self.stop(deadline, None);
             }
             self.poll_group();
-            let busy = self.read();
             if self.consumer.context().assignment().has_lost_a_worker() {
                 self.consumer.context().fail("a worker has ended".to_owned());
             }
+            // Before anything is read: the failure may be about where a partition begins.
             if let Some(reason) = self.consumer.context().fatal() {
                 let deadline = now + self.parts.manifest.shutdown_timeout;
                 return self.stop(deadline, Some(reason));
             }
+            let busy = self.read();
             if now >= self.next_commit {
                 self.commit();
                 self.next_commit = now + self.parts.manifest.commit_interval;
