@@ -218,18 +218,27 @@ impl Source {
         let context = self.consumer.context();
         let positions = context.assignment().positions();
         if let Some(mut committer) = context.committer() {
-            committer.answer();
+            self.answered(&mut committer);
+            // Nothing may have been settled since the consumer was last in trouble, and no
+            // record may come: then the positions as they are, committed once more, say
+            // whether it works again.
+            let unchanged = !self.parts.health.is_component_ready(Component::Consumer);
             // Where one is under way, the next round brings what is newest then.
-            committer.start(positions);
+            committer.start(positions, unchanged);
+        }
+    }
+
+    /// Takes the answer to the last commit, if it is there.
+    fn answered(&self, committer: &mut Committer) {
+        if committer.answer().is_some_and(|answer| !answer.committed.is_empty()) {
+            self.parts.health.ready(Component::Consumer);
         }
     }
 
     fn measure(&self) {
         let context = self.consumer.context();
         if let Some(mut committer) = context.committer() {
-            if committer.answer().is_some_and(|answer| !answer.committed.is_empty()) {
-                self.parts.health.ready(Component::Consumer);
-            }
+            self.answered(&mut committer);
             let assignment = context.assignment();
             self.parts.facts.update(&self.consumer, assignment.held(), &committer, &self.parts.metrics);
         }
