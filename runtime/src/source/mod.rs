@@ -172,15 +172,20 @@ impl Source {
     fn group_error(&self, error: &KafkaError) {
         let context = self.consumer.context();
         if let KafkaError::MessageConsumptionFatal(code) = error {
-            let why = produce::fatal_error(self.consumer.client().native_ptr()).map_or(code.to_string(), |(_, why)| why);
+            let why =
+                produce::fatal_error(self.consumer.client().native_ptr()).map_or(code.to_string(), |(_, why)| why);
             context.fail(format!("the consumer ended with a fatal error: {why}"));
             return;
         }
         match error.rdkafka_error_code() {
             // Reported once for each, by the context.
-            Some(RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::Resolve) => {}
+            Some(
+                RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::Resolve,
+            ) => {}
             Some(RDKafkaErrorCode::PollExceeded) => {
-                tracing::error!("max.poll.interval.ms was exceeded and the group moved on; partitions are taken away and assigned anew");
+                tracing::error!(
+                    "max.poll.interval.ms was exceeded and the group moved on; partitions are taken away and assigned anew"
+                );
             }
             _ => {
                 self.parts.log.error(error, &error.to_string());

@@ -130,7 +130,9 @@ impl Context {
                     *to
                 }
                 Start::Lost(what) => {
-                    self.fail(format!("{topic}/{partition}: {what}; set kafka.onOffsetLost to earliest or latest to go on"));
+                    self.fail(format!(
+                        "{topic}/{partition}: {what}; set kafka.onOffsetLost to earliest or latest to go on"
+                    ));
                     -1
                 }
             };
@@ -223,7 +225,9 @@ impl Context {
             consumer.seek(topic, partition, Offset::Offset(offset), COMMIT)
         });
         if let Err(error) = place {
-            self.fail(format!("{topic}/{partition}: the position is out of range and no other could be found: {error}"));
+            self.fail(format!(
+                "{topic}/{partition}: the position is out of range and no other could be found: {error}"
+            ));
         }
     }
 

@@ -147,7 +147,8 @@ impl Core {
         let Some(partition) = self.partition(slot) else { return };
         partition.draining = true;
         // A message that waits to be published again would hold the drain up for nothing.
-        let waiting: Vec<usize> = self.messages.iter().filter(|(_, m)| m.run.slot == slot && m.waiting).map(|(k, _)| k).collect();
+        let waiting: Vec<usize> =
+            self.messages.iter().filter(|(_, m)| m.run.slot == slot && m.waiting).map(|(k, _)| k).collect();
         for key in waiting {
             self.forget_message(key);
         }
@@ -379,7 +380,15 @@ impl Core {
         let tag = self.next_tag;
         self.message_bytes += message.size();
         let message = Rc::new(message);
-        let key = self.messages.insert(InFlight { tag, run, message, channel, troubles: 0, omit_large_value, waiting: false }) as u32;
+        let key = self.messages.insert(InFlight {
+            tag,
+            run,
+            message,
+            channel,
+            troubles: 0,
+            omit_large_value,
+            waiting: false,
+        }) as u32;
         self.effects.push_back(Effect::Publish(Token { key, tag }, channel));
     }
 
@@ -412,7 +421,10 @@ impl Core {
             (Channel::Outputs, Ack::TooLarge(reason) | Ack::Refused(reason)) => {
                 let done = self.take_message(token);
                 let topic = &done.message.topic;
-                self.output_done(done.run, Some(format!("the output for topic {topic} could not be published: {reason}")));
+                self.output_done(
+                    done.run,
+                    Some(format!("the output for topic {topic} could not be published: {reason}")),
+                );
             }
             (Channel::DeadLetters, Ack::TooLarge(_))
                 if in_flight.omit_large_value && in_flight.message.value.is_some() =>

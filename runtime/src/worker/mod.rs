@@ -400,7 +400,8 @@ impl Worker {
 
     /// Releases what has passed its deadline.
     fn overdue(&mut self, now: Instant) {
-        let overdue: Vec<Slot> = self.releases.iter().filter(|r| r.deadline <= now).flat_map(|r| r.left.clone()).collect();
+        let overdue: Vec<Slot> =
+            self.releases.iter().filter(|r| r.deadline <= now).flat_map(|r| r.left.clone()).collect();
         for slot in overdue {
             self.release(slot, true);
         }
