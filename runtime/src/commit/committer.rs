@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Instant;
 
@@ -38,11 +39,21 @@ pub struct Answer {
     pub failed: Vec<(Position, String)>,
 }
 
+/// A list to commit, for the thread.
+struct Job {
+    positions: Vec<Position>,
+    /// Set when nobody waits any more: partitions may have been revoked since, and
+    /// no new commit may name one of them.
+    late: Arc<AtomicBool>,
+}
+
 /// One commit at a time.
 pub struct Committer {
-    jobs: SyncSender<Vec<Position>>,
+    jobs: SyncSender<Job>,
     answers: Receiver<Answer>,
     busy: bool,
+    /// Of the job under way.
+    late: Arc<AtomicBool>,
     metrics: Metrics,
     /// The newest committed offset per partition, as the broker has answered.
     committed: HashMap<(Arc<str>, i32), i64>,
@@ -57,29 +68,46 @@ impl Committer {
         consumer: Arc<BaseConsumer<C>>,
         metrics: Metrics,
     ) -> io::Result<Committer> {
-        let (jobs, todo) = sync_channel::<Vec<Position>>(1);
+        Committer::with(move |positions| commit_list(&consumer, positions), metrics)
+    }
+
+    /// The committer around whatever commits one list and waits for its answer.
+    fn with(
+        commit_list: impl Fn(&[Position]) -> Result<(), KafkaError> + Send + 'static,
+        metrics: Metrics,
+    ) -> io::Result<Committer> {
+        let (jobs, todo) = sync_channel::<Job>(1);
         let (done, answers) = sync_channel(1);
         std::thread::Builder::new().name("commit".into()).spawn(move || {
-            for positions in todo {
-                if done.send(commit(&consumer, positions)).is_err() {
+            for job in todo {
+                if done.send(commit(&commit_list, job)).is_err() {
                     return;
                 }
             }
         })?;
-        Ok(Committer { jobs, answers, busy: false, metrics, committed: HashMap::new() })
+        Ok(Committer { jobs, answers, busy: false, late: Arc::default(), metrics, committed: HashMap::new() })
     }
 
-    /// Begins to commit what differs from what is committed. False if a commit
-    /// is still under way: the next call brings the newer state.
-    pub fn start(&mut self, positions: Vec<Position>) -> bool {
+    /// Begins to commit what differs from what is committed, or with `unchanged`
+    /// that as well. False if a commit is still under way: the next call brings
+    /// the newer state.
+    pub fn start(&mut self, positions: Vec<Position>, unchanged: bool) -> bool {
         if self.busy {
             return false;
         }
-        let changed = self.changed(positions);
+        let changed = match unchanged {
+            true => positions.into_iter().filter(|position| position.offset >= 0).collect(),
+            false => self.changed(positions),
+        };
         if !changed.is_empty() {
-            self.busy = self.jobs.try_send(changed).is_ok();
+            self.send(changed);
         }
         true
+    }
+
+    fn send(&mut self, positions: Vec<Position>) {
+        self.late = Arc::default();
+        self.busy = self.jobs.try_send(Job { positions, late: self.late.clone() }).is_ok();
     }
 
     /// The answer to what was started, if it is there.
@@ -100,7 +128,7 @@ impl Committer {
         if changed.is_empty() {
             return Ok(Answer::default());
         }
-        self.busy = self.jobs.try_send(changed).is_ok();
+        self.send(changed);
         self.wait(deadline)
     }
 
@@ -126,6 +154,7 @@ impl Committer {
         match self.answers.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(answer) => Ok(self.take(answer)),
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                self.late.store(true, Ordering::Release);
                 self.metrics.commit(CommitResult::Unknown);
                 Err(Unanswered)
             }
@@ -153,13 +182,16 @@ pub struct Unanswered;
 
 /// Commits all together. librdkafka stamps one partition's error on all of them,
 /// so on any error each is committed singly, and has an answer of its own.
-fn commit<C: ConsumerContext>(consumer: &BaseConsumer<C>, positions: Vec<Position>) -> Answer {
-    if commit_list(consumer, &positions).is_ok() {
-        return Answer { committed: positions, failed: Vec::new() };
-    }
+fn commit(commit_list: &impl Fn(&[Position]) -> Result<(), KafkaError>, job: Job) -> Answer {
+    let Job { positions, late } = job;
+    let Err(error) = commit_list(&positions) else { return Answer { committed: positions, failed: Vec::new() } };
     let mut answer = Answer::default();
     for position in positions {
-        match commit_list(consumer, std::slice::from_ref(&position)) {
+        if late.load(Ordering::Acquire) {
+            answer.failed.push((position, error.to_string()));
+            continue;
+        }
+        match commit_list(std::slice::from_ref(&position)) {
             Ok(()) => answer.committed.push(position),
             Err(error) => answer.failed.push((position, error.to_string())),
         }
@@ -177,4 +209,81 @@ fn commit_list<C: ConsumerContext>(consumer: &BaseConsumer<C>, positions: &[Posi
         }
     }
     consumer.commit(&list, CommitMode::Sync)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use rdkafka::types::RDKafkaErrorCode;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(30);
+
+    fn positions(offsets: &[i64]) -> Vec<Position> {
+        let position =
+            |(partition, &offset)| Position { topic: "t".into(), partition, offset, metadata: String::new() };
+        (0..).zip(offsets).map(position).collect()
+    }
+
+    /// A committer whose broker refuses partition 1, and what was asked of that broker.
+    fn refusing() -> (Committer, Arc<Mutex<Vec<Vec<i64>>>>) {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let asking = asked.clone();
+        let commit = move |positions: &[Position]| {
+            asking.lock().unwrap().push(positions.iter().map(|p| p.offset).collect());
+            match positions.iter().any(|p| p.partition == 1) {
+                true => Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::OffsetMetadataTooLarge)),
+                false => Ok(()),
+            }
+        };
+        (Committer::with(commit, Metrics::new().unwrap()).unwrap(), asked)
+    }
+
+    #[test]
+    fn one_partitions_error_is_its_own() {
+        let (mut committer, asked) = refusing();
+        let answer = committer.commit_by(positions(&[10, 20, 30]), Instant::now() + SOON).unwrap();
+        assert_eq!(answer.committed.iter().map(|p| p.offset).collect::<Vec<_>>(), [10, 30]);
+        assert_eq!(answer.failed.iter().map(|(p, _)| p.offset).collect::<Vec<_>>(), [20]);
+        assert_eq!(*asked.lock().unwrap(), [vec![10, 20, 30], vec![10], vec![20], vec![30]]);
+    }
+
+    #[test]
+    fn only_what_differs_is_committed() {
+        let (mut committer, asked) = refusing();
+        committer.learn("t".into(), 0, Some(10));
+        for offset in [10, -1] {
+            let answer = committer.commit_by(positions(&[offset]), Instant::now() + SOON).unwrap();
+            assert!(answer.committed.is_empty() && answer.failed.is_empty());
+        }
+        committer.commit_by(positions(&[11]), Instant::now() + SOON).unwrap();
+        committer.commit_by(positions(&[11]), Instant::now() + SOON).unwrap();
+        committer.learn("t".into(), 0, None);
+        committer.commit_by(positions(&[11]), Instant::now() + SOON).unwrap();
+        assert!(committer.start(positions(&[11]), true));
+        committer.wait(Instant::now() + SOON).unwrap();
+        assert_eq!(*asked.lock().unwrap(), [[11], [11], [11]]);
+    }
+
+    #[test]
+    fn nothing_new_is_committed_once_nobody_waits() {
+        let (begun, has_begun) = sync_channel(10);
+        let (answer, answers) = sync_channel::<()>(10);
+        let commit = move |positions: &[Position]| {
+            begun.send(positions.len()).unwrap();
+            _ = answers.recv();
+            Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::RebalanceInProgress))
+        };
+        let mut committer = Committer::with(commit, Metrics::new().unwrap()).unwrap();
+        assert!(committer.start(positions(&[10, 20]), false));
+        assert_eq!(has_begun.recv(), Ok(2));
+        // A revoke waits for it in vain and gives the partitions back.
+        assert_eq!(committer.commit_by(positions(&[11]), Instant::now()).unwrap_err(), Unanswered);
+        answer.send(()).unwrap();
+        let answer = committer.wait(Instant::now() + SOON).unwrap();
+        assert_eq!((answer.failed.len(), has_begun.try_recv().is_err()), (2, true), "it does not name them again");
+    }
 }

@@ -92,6 +92,11 @@ impl Health {
         locked(&self.shared.not_ready)[component as usize] = Some(reason.to_string());
     }
 
+    /// Whether this component is ready.
+    pub fn is_component_ready(&self, component: Component) -> bool {
+        locked(&self.shared.not_ready)[component as usize].is_none()
+    }
+
     /// Whether every component is ready.
     pub fn is_ready(&self) -> bool {
         locked(&self.shared.not_ready).iter().all(Option::is_none)

@@ -52,6 +52,8 @@ pub struct Held<C: ConsumerContext> {
 /// All partitions held.
 pub struct Assignment<C: ConsumerContext> {
     held: Vec<Held<C>>,
+    /// Queues of partitions that were let go and may still be filled.
+    leaving: Vec<PartitionQueue<C>>,
     workers: Vec<Commands>,
     epoch: u32,
     /// Places at each worker that are free again.
@@ -76,7 +78,7 @@ impl<C: ConsumerContext> Assignment<C> {
     pub fn new(workers: Vec<Commands>, metrics: Metrics) -> Assignment<C> {
         let free = workers.iter().map(|_| Vec::new()).collect();
         let places = vec![0; workers.len()];
-        Assignment { held: Vec::new(), workers, epoch: 0, free, places, metrics }
+        Assignment { held: Vec::new(), leaving: Vec::new(), workers, epoch: 0, free, places, metrics }
     }
 
     /// The partitions held.
@@ -143,7 +145,8 @@ impl<C: ConsumerContext> Assignment<C> {
 
     /// Takes partitions back from their workers: what runs may finish until the
     /// deadline. Returns the positions to commit. A worker that does not answer
-    /// is left behind, fenced, and its partitions have no position.
+    /// is left behind, fenced, and its partitions go at the position that it
+    /// reported last: what is below is settled, whatever it does now.
     pub fn release(
         &mut self,
         which: impl Fn(&str, i32) -> bool,
@@ -168,30 +171,61 @@ impl<C: ConsumerContext> Assignment<C> {
                 (worker, held, answers)
             })
             .collect();
+        let mut answers: Vec<_> = waiting
+            .into_iter()
+            .map(|(worker, held, answers)| {
+                let answer = answers.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+                (worker, held, answers, answer.ok())
+            })
+            .collect();
+        let late = || answers.iter().filter(|(.., answer)| answer.is_none()).flat_map(|(_, held, ..)| held);
+        if late().next().is_some() {
+            late().for_each(|held| held.account.fence.store(true, std::sync::atomic::Ordering::Release));
+            interrupt();
+        }
+        let grace = Instant::now() + GRACE;
+        for (_, _, answers, answer) in answers.iter_mut().filter(|(.., answer)| answer.is_none()) {
+            *answer = answers.recv_timeout(grace.saturating_duration_since(Instant::now())).ok();
+        }
         let mut released = Vec::new();
-        for (worker, held, answers) in waiting {
-            let mut answer = answers.recv_timeout(deadline.saturating_duration_since(Instant::now()));
-            if answer.is_err() {
-                held.iter().for_each(|held| held.account.fence.store(true, std::sync::atomic::Ordering::Release));
-                interrupt();
-                answer = answers.recv_timeout(GRACE);
-            }
-            let Ok(answer) = answer else {
+        for (worker, held, _, answer) in answers {
+            if answer.is_none() {
                 tracing::error!(
                     worker,
-                    "a worker did not let its partitions go in time; their positions stay as committed"
+                    "a worker did not let its partitions go in time; they go at the positions it reported last"
                 );
-                // Their places are not used again: the worker may still hold them.
-                continue;
-            };
+            }
             for held in held {
-                self.free[worker].push(held.slot.index);
-                if let Some(word) = answer.iter().find(|released| released.slot == held.slot) {
-                    released.push((held.position(word.position), *word));
+                match &answer {
+                    Some(answer) => {
+                        self.free[worker].push(held.slot.index);
+                        if let Some(word) = answer.iter().find(|released| released.slot == held.slot) {
+                            released.push((held.position(word.position), *word));
+                        }
+                    }
+                    // Its place is not used again: the worker may still hold it.
+                    None => {
+                        let (slot, position) = (held.slot, held.account.position());
+                        let come_again = held.account.span().max(held.account.unsettled());
+                        released.push((
+                            held.position(position),
+                            Released { slot, position, come_again, interrupted: true },
+                        ));
+                    }
                 }
+                self.leaving.push(held.queue);
             }
         }
         released
+    }
+
+    /// Throws away what the queues of partitions that were let go still hold: to be
+    /// called once the client fetches no more for them. Nobody else reads it, and
+    /// it would stay in memory until they come back.
+    pub fn discard(&mut self) {
+        for mut queue in self.leaving.drain(..) {
+            while queue.read(BATCH, |_| {}) > 0 {}
+        }
     }
 
     /// What may be committed now.

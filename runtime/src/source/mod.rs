@@ -22,6 +22,7 @@ pub use assignment::{Assignment, Commands};
 pub use rebalance::Context;
 
 use crate::commit::committer::Committer;
+use crate::kafka::queue::Bell;
 use crate::kafka::{client, produce};
 use crate::manifest::Manifest;
 use crate::metrics::Metrics;
@@ -29,6 +30,8 @@ use crate::probes::{Component, Health, Heart};
 
 /// The longest time without a look at the consumer's own queue, which rebalances come through.
 const IDLE: Duration = Duration::from_millis(100);
+/// Events of the consumer's own queue that are served in one go.
+const EVENTS: usize = 64;
 /// How often lag is measured and readiness looked at.
 const MEASURE: Duration = Duration::from_secs(1);
 
@@ -77,6 +80,8 @@ pub use lag::{Facts, PartitionFacts};
 
 struct Source {
     consumer: Arc<BaseConsumer<Context>>,
+    /// Rings when the consumer's own queue is no longer empty.
+    bell: Arc<Bell>,
     parts: Parts,
     next_commit: Instant,
     next_measure: Instant,
@@ -94,8 +99,9 @@ pub fn run(parts: Parts) -> Result<Stopped, String> {
     let config = client::consumer(&parts.manifest.kafka);
     let mut consumer: BaseConsumer<Context> =
         config.create_with_context(context).map_err(|error| format!("the consumer cannot be made: {error}"))?;
-    let thread = std::thread::current();
-    consumer.set_nonempty_callback(move || thread.unpark());
+    let bell = Bell::new(std::thread::current());
+    let rings = bell.clone();
+    consumer.set_nonempty_callback(move || rings.ring());
     let consumer = Arc::new(consumer);
     let committer = Committer::new(consumer.clone(), parts.metrics.clone())
         .map_err(|error| format!("the commit thread cannot be started: {error}"))?;
@@ -106,7 +112,7 @@ pub fn run(parts: Parts) -> Result<Stopped, String> {
     parts.health.not_ready(Component::Consumer, "the group has not been joined yet");
     let now = Instant::now();
     let next_commit = now + parts.manifest.commit_interval;
-    Ok(Source { consumer, parts, next_commit, next_measure: now + MEASURE }.poll())
+    Ok(Source { consumer, bell, parts, next_commit, next_measure: now + MEASURE }.poll())
 }
 
 impl Source {
@@ -118,14 +124,15 @@ impl Source {
                 return self.stop(deadline, None);
             }
             self.poll_group();
-            let busy = self.read();
             if self.consumer.context().assignment().has_lost_a_worker() {
                 self.consumer.context().fail("a worker has ended".to_owned());
             }
+            // Before anything is read: the failure may be about where a partition begins.
             if let Some(reason) = self.consumer.context().fatal() {
                 let deadline = now + self.parts.manifest.shutdown_timeout;
                 return self.stop(deadline, Some(reason));
             }
+            let busy = self.read();
             if now >= self.next_commit {
                 self.commit();
                 self.next_commit = now + self.parts.manifest.commit_interval;
@@ -143,6 +150,12 @@ impl Source {
 
     /// Looks at the consumer's own queue: rebalances run in here, errors come out.
     fn poll_group(&self) {
+        // Each poll serves one event, and a rebalance may stand behind many others.
+        let polls = if self.bell.answer() { EVENTS } else { 1 };
+        (0..polls).for_each(|_| self.poll_once());
+    }
+
+    fn poll_once(&self) {
         match self.consumer.poll(Duration::ZERO) {
             None => {}
             Some(Err(error)) => self.group_error(&error),
@@ -210,18 +223,27 @@ impl Source {
         let context = self.consumer.context();
         let positions = context.assignment().positions();
         if let Some(mut committer) = context.committer() {
-            committer.answer();
+            self.answered(&mut committer);
+            // Nothing may have been settled since the consumer was last in trouble, and no
+            // record may come: then the positions as they are, committed once more, say
+            // whether it works again.
+            let unchanged = !self.parts.health.is_component_ready(Component::Consumer);
             // Where one is under way, the next round brings what is newest then.
-            committer.start(positions);
+            committer.start(positions, unchanged);
+        }
+    }
+
+    /// Takes the answer to the last commit, if it is there.
+    fn answered(&self, committer: &mut Committer) {
+        if committer.answer().is_some_and(|answer| !answer.committed.is_empty()) {
+            self.parts.health.ready(Component::Consumer);
         }
     }
 
     fn measure(&self) {
         let context = self.consumer.context();
         if let Some(mut committer) = context.committer() {
-            if committer.answer().is_some_and(|answer| !answer.committed.is_empty()) {
-                self.parts.health.ready(Component::Consumer);
-            }
+            self.answered(&mut committer);
             let assignment = context.assignment();
             self.parts.facts.update(&self.consumer, assignment.held(), &committer, &self.parts.metrics);
         }
@@ -234,7 +256,7 @@ impl Source {
         self.parts.health.not_ready(Component::Assigned, "stopping");
         self.commit();
         let drain_until = deadline - whole / 4;
-        let released = context.assignment().release(|_, _| true, drain_until, &|| {});
+        let released = context.release_all(drain_until);
         let held = released.len();
         let interrupted = released.iter().filter(|(_, word)| word.interrupted).count();
         let mut come_again: u64 = released.iter().map(|(_, word)| word.come_again as u64).sum();

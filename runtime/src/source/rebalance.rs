@@ -23,6 +23,7 @@ use crate::kafka::queue::{Bell, PartitionQueue};
 use crate::logging::KafkaLog;
 use crate::manifest::Manifest;
 use crate::probes::{Component, Health};
+use crate::worker::Released;
 use crate::worker::account::Account;
 
 /// How long the commit of a revoke may take.
@@ -108,6 +109,10 @@ impl Context {
                 let mut list = TopicPartitionList::new();
                 for entry in list::entries(wanted) {
                     list.add_partition_offset(entry.topic, entry.partition, Offset::Stored)?;
+                    // What is known of an earlier assignment may not be true any more.
+                    if let Some(mut committer) = self.committer() {
+                        committer.learn(entry.topic.into(), entry.partition, None);
+                    }
                     self.hold(consumer, entry.topic.into(), entry.partition, -1, None);
                 }
                 hand_over(consumer, &list)
@@ -146,6 +151,10 @@ impl Context {
         position: i64,
         began_ms: Option<i64>,
     ) {
+        // A partition that was taken away without a word comes back while it is held.
+        // Two holders would share one queue, and each would commit past the other's records.
+        self.let_go(|t, p| t == &*topic && p == partition);
+        self.assignment().discard();
         // The queue leaves the consumer's before the partition is assigned, so that
         // no record takes the other way.
         let bell = Bell::new(self.thread.clone());
@@ -155,6 +164,14 @@ impl Context {
                 self.assignment().add(account, queue, began_ms);
             }
             None => self.fail(format!("{topic}/{partition}: the client has no queue for this partition")),
+        }
+    }
+
+    /// Fences partitions that are lost already: nothing is waited for or committed.
+    fn let_go(&self, which: impl Fn(&str, i32) -> bool) {
+        let mut assignment = self.assignment();
+        if assignment.held().iter().any(|held| which(&held.account.topic, held.account.partition)) {
+            assignment.release(which, Instant::now(), &*self.interrupt);
         }
     }
 
@@ -174,10 +191,19 @@ impl Context {
     }
 
     fn commit(&self, positions: Vec<Position>, what: &str) {
+        // Nor is an earlier commit waited for, where there is nothing to commit.
+        if positions.is_empty() {
+            return;
+        }
         let Some(mut committer) = self.committer() else { return };
         if let Err(unanswered) = committer.commit_by(positions, Instant::now() + COMMIT) {
             tracing::warn!("{what}: {unanswered}");
         }
+    }
+
+    /// Lets every partition go: what runs may finish until the deadline.
+    pub fn release_all(&self, deadline: Instant) -> Vec<(Position, Released)> {
+        self.assignment().release(|_, _| true, deadline, &*self.interrupt)
     }
 
     /// Finds a new place for a partition whose position is out of its log's range,
@@ -186,6 +212,7 @@ impl Context {
     pub fn relocate(&self, consumer: &Arc<BaseConsumer<Context>>, topic: &str, partition: i32) {
         let which = |t: &str, p: i32| t == topic && p == partition;
         let released = self.assignment().release(which, Instant::now(), &*self.interrupt);
+        self.assignment().discard();
         // Its position says where it stood; the broker's word on the committed offset may be older.
         self.commit(released.into_iter().map(|(position, _)| position).collect(), "the position before the gap");
         let mut wanted = TopicPartitionList::new();
@@ -226,12 +253,13 @@ impl Context {
 
     fn revoke(&self, consumer: &Arc<BaseConsumer<Context>>, gone: &TopicPartitionList) {
         let began = Instant::now();
-        // A lost list may name fewer partitions than are lost; what it names goes, and
-        // the rest is revoked with the next callback.
         let lost = consumer.assignment_lost();
         let deadline = if lost { began } else { began + self.manifest.drain_timeout };
         let gone: Vec<_> = list::entries(gone).map(|entry| (entry.topic.to_owned(), entry.partition)).collect();
-        let which = |topic: &str, partition: i32| gone.iter().any(|(t, p)| t == topic && *p == partition);
+        // A lost list may name fewer partitions than are lost. Without incremental
+        // assignment all go at once, whatever the list says.
+        let all = !matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
+        let which = |topic: &str, partition: i32| all || gone.iter().any(|(t, p)| t == topic && *p == partition);
         let released = self.assignment().release(which, deadline, &*self.interrupt);
         let interrupted = released.iter().filter(|(_, word)| word.interrupted).count();
         if !lost {
@@ -278,6 +306,7 @@ impl ConsumerContext for Context {
                 if let Err(error) = result {
                     self.fail(format!("revoked partitions could not be given back: {error}"));
                 }
+                self.assignment().discard();
             }
             error => {
                 // No partition can be relied on: fenced as on a lost assignment.
@@ -287,6 +316,7 @@ impl ConsumerContext for Context {
                 if let Err(error) = consumer.unassign() {
                     self.fail(format!("partitions could not be given back: {error}"));
                 }
+                self.assignment().discard();
             }
         }
     }

@@ -128,6 +128,12 @@ impl Account {
         self.position.store(position, Release);
     }
 
+    /// Records from the position on that the worker kept track of as of the last
+    /// one it settled, settled ones included.
+    pub fn span(&self) -> usize {
+        self.span.load(Acquire)
+    }
+
     /// What may be committed: every lower record is settled.
     pub fn position(&self) -> i64 {
         self.position.load(Acquire)
