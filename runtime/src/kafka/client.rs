@@ -13,7 +13,6 @@ fn base(kafka: &Kafka, role: &str) -> ClientConfig {
     config.set("client.id", format!("outrigger-{role}"));
     config.set_log_level(RDKafkaLogLevel::Info);
     config.set("log.connection.close", "false");
-    config.set("topic.metadata.refresh.interval.ms", "30000");
     for (name, value) in &kafka.properties {
         if applies(name, role) {
             config.set(name, value.reveal());
@@ -65,6 +64,8 @@ pub fn consumer(kafka: &Kafka) -> ClientConfig {
     defaults.set("fetch.queue.backoff.ms", "5");
     defaults.set("partition.assignment.strategy", "cooperative-sticky");
     defaults.set("isolation.level", "read_committed");
+    // Partitions that are added are seen within this time; the default is 5 minutes.
+    defaults.set("topic.metadata.refresh.interval.ms", "30000");
     let mut config = over(defaults, base(kafka, "consumer"));
     config.set("group.id", &kafka.group_id);
     config.set("enable.auto.commit", "false");
@@ -84,6 +85,10 @@ pub fn producer(kafka: &Kafka, role: &str, message_timeout: Duration) -> ClientC
     // How the Java clients choose a partition for a key, so that co-partitioned topics stay so.
     defaults.set("partitioner", "murmur2_random");
     defaults.set("message.timeout.ms", message_timeout.as_millis().to_string());
+    // A topic that is not there is refused by name, well before the message times out.
+    defaults.set("topic.metadata.propagation.max.ms", "5000");
+    // And it is found soon after it has been made.
+    defaults.set("topic.metadata.refresh.interval.ms", "10000");
     let mut config = over(defaults, base(kafka, role));
     config.set("enable.idempotence", "true");
     config.set("acks", "all");

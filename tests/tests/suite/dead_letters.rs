@@ -76,7 +76,7 @@ fn a_dead_letter_says_what_happened_to_it() {
     assert_eq!(said(failed, "route"), "all");
     assert_eq!(said(failed, "handler"), "ledger");
     assert_eq!(said(failed, "attempts"), "3");
-    assert_eq!(said(failed, "id"), format!("{}/0/0/all", job.topic));
+    assert_eq!(said(failed, "id"), format!("{}/{}/0/0/all", job.group, job.topic));
     assert!(said(failed, "reason").contains("attempt 3 was to fail"), "{}", said(failed, "reason"));
     assert_eq!(said(dependency, "attempts"), "3");
     assert!(said(trap, "reason").contains("told to trap"), "{}", said(trap, "reason"));
