@@ -5,7 +5,8 @@
 //! A record's way through it: [`Core::deliver`] decodes, routes and queues it in
 //! its lanes; [`Core::next`] hands out its call; [`Core::called`] takes the
 //! outcome; [`Core::acknowledged`] what became of its outputs or its dead letter;
-//! and `settle` counts it as settled, the one exit.
+//! and `settle` counts it as settled, the one exit. What becomes of outcomes is in
+//! `core/settle.rs`, messages on their way are in `core/messages.rs`.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
@@ -17,29 +18,27 @@ use slab::Slab;
 use smallvec::SmallVec;
 
 use super::account::Account;
-use super::effect::{Ack, CallOrder, Channel, Effect, RunId, Slot, Token};
-use super::partition::{Body, Entry, NO_ROUTE, Partition, Publishing, Run, Stage};
+use super::effect::{CallOrder, Channel, Effect, RunId, Slot, Token};
+use super::partition::{Body, Entry, NO_ROUTE, Partition, Run, Stage};
 use super::plan::Plan;
 use crate::commit::offsets::NotAscending;
 use crate::dispatch::lanes::Claim;
 use crate::dispatch::retry_queue::RetryQueue;
 use crate::envelope::Envelope;
-use crate::manifest::{DeadLetter, Ordering, Unhandled};
-use crate::observe::{Observation, What};
-use crate::outcome::{Failure, FailureClass, Outcome, Output};
+use crate::manifest::Ordering;
+use crate::outcome::{Failure, FailureClass, Outcome};
 use crate::record::Record;
-use crate::settle::dead_letter::{self, Attempts, Origin};
-use crate::settle::output::{self, Input};
-use crate::settle::{Decision, Message, decide};
+use crate::settle::Message;
 
 /// How long a worker waits before it tries again what failed for a reason of the host or the broker.
 const HOST_RETRY: Duration = Duration::from_millis(10);
-const PUBLISH_RETRY: Duration = Duration::from_millis(500);
-const PUBLISH_RETRY_MAX: Duration = Duration::from_secs(30);
 
 /// Bytes of messages without an answer above which no call begins. The bounds on
 /// records do not bound their outputs, which pile up while a broker does not answer.
 const MESSAGE_BYTES: usize = 64 << 20;
+
+mod messages;
+mod settle;
 
 /// The time, handed in.
 #[derive(Clone, Copy, Debug)]
@@ -155,22 +154,6 @@ impl Core {
         self.check_drained(slot);
     }
 
-    fn forget_message(&mut self, key: usize) {
-        let message = self.messages.remove(key);
-        self.message_bytes -= message.message.size();
-        if message.troubles > 0 {
-            self.troubled(message.channel, -1);
-        }
-        if let Some(partition) = self.partition(message.run.slot) {
-            partition.active -= 1;
-        }
-    }
-
-    fn troubled(&mut self, channel: Channel, by: isize) {
-        let count = &mut self.stuck[channel as usize].0;
-        *count = count.saturating_add_signed(by);
-    }
-
     /// Lets the partition go, whatever is under way, and returns the position to
     /// commit and the number of records from there on that were delivered. Answers that come later are void.
     pub fn release(&mut self, slot: Slot) -> Option<(i64, usize)> {
@@ -279,17 +262,6 @@ impl Core {
         }
     }
 
-    fn unhandled(&mut self, id: RunId, failure: Failure) {
-        let policy = match failure.class {
-            FailureClass::Undecodable => &self.plan.manifest.undecodable,
-            _ => &self.plan.manifest.unmatched,
-        };
-        match policy.clone() {
-            Unhandled::DeadLetter(to) => self.dead_letter(id, failure, &to),
-            Unhandled::Drop => self.drop_record(id, failure),
-        }
-    }
-
     // ---- calls go out, outcomes come in ----
 
     /// The next thing to do. `may_call` is false while the shell cannot take more
@@ -350,281 +322,6 @@ impl Core {
         self.check_drained(id.slot);
     }
 
-    fn publish_outputs(&mut self, id: RunId, route: usize, outputs: Vec<Output>, duration: Duration) {
-        let (plan, group) = (self.plan.clone(), self.group.clone());
-        let Some(partition) = self.partition(id.slot) else { return };
-        let entry = &mut partition.entries[id.entry as usize];
-        let input = Input {
-            group: &group,
-            topic: &partition.account.topic,
-            partition: partition.account.partition,
-            record: entry.body.record(),
-        };
-        let spec = &plan.manifest.routes[route];
-        let topics = &plan.handlers[plan.handler_of[route]].topics;
-        let messages: Result<SmallVec<[Message; 1]>, Failure> = outputs
-            .into_iter()
-            .enumerate()
-            .map(|(index, output)| output::encode(output, spec, topics, &input, index))
-            .collect();
-        match messages {
-            // Nothing is published for an attempt that failed: all are encoded before the first goes out.
-            Err(failure) => self.failed(id, failure, duration),
-            Ok(messages) => {
-                let outputs = messages.len();
-                let publishing = Publishing { left: outputs, outputs, duration, failure: None };
-                entry.runs[id.run as usize].stage = Stage::Publishing(Box::new(publishing));
-                partition.active += outputs;
-                for message in messages {
-                    self.hand_out(id, message, Channel::Outputs, false);
-                }
-            }
-        }
-    }
-
-    fn hand_out(&mut self, run: RunId, message: Message, channel: Channel, omit_large_value: bool) {
-        self.next_tag = Token::next_tag(self.next_tag);
-        let tag = self.next_tag;
-        self.message_bytes += message.size();
-        let message = Rc::new(message);
-        let key = self.messages.insert(InFlight {
-            tag,
-            run,
-            message,
-            channel,
-            troubles: 0,
-            omit_large_value,
-            waiting: false,
-        }) as u32;
-        self.effects.push_back(Effect::Publish(Token { key, tag }, channel));
-    }
-
-    /// The message of a token that is in flight, to be handed to its producer.
-    /// None once the partition is fenced: nothing more is published for it.
-    pub fn message(&self, token: Token) -> Option<Rc<Message>> {
-        let in_flight = self.in_flight(token)?;
-        let partition = self.partitions.get(in_flight.run.slot.index as usize)?.as_ref()?;
-        let fenced = partition.account.fence.load(std::sync::atomic::Ordering::Acquire);
-        (!fenced).then(|| in_flight.message.clone())
-    }
-
-    fn in_flight(&self, token: Token) -> Option<&InFlight> {
-        self.messages.get(token.key as usize).filter(|in_flight| in_flight.tag == token.tag)
-    }
-
-    /// Takes what became of a message. An answer for a partition that is gone is void.
-    pub fn acknowledged(&mut self, token: Token, ack: Ack) {
-        if self.in_flight(token).is_none() {
-            return;
-        }
-        let in_flight = &mut self.messages[token.key as usize];
-        match (in_flight.channel, ack) {
-            (_, Ack::Written) => {
-                let done = self.take_message(token);
-                self.written(done);
-            }
-            // Published again without an end: the record waits with it, its position does not pass it.
-            (Channel::Outputs, Ack::Unknown(reason)) => self.publish_again(token, reason),
-            (Channel::Outputs, Ack::TooLarge(reason) | Ack::Refused(reason)) => {
-                let done = self.take_message(token);
-                let topic = &done.message.topic;
-                self.output_done(
-                    done.run,
-                    Some(format!("the output for topic {topic} could not be published: {reason}")),
-                );
-            }
-            (Channel::DeadLetters, Ack::TooLarge(_))
-                if in_flight.omit_large_value && in_flight.message.value.is_some() =>
-            {
-                let whole = in_flight.message.size();
-                let message = Message::clone(&in_flight.message);
-                in_flight.message = Rc::new(dead_letter::without_value(message));
-                self.message_bytes = self.message_bytes - whole + in_flight.message.size();
-                self.effects.push_back(Effect::Publish(token, Channel::DeadLetters));
-            }
-            // A dead letter is never given up: it waits and is tried again, without
-            // an end, and readiness says so meanwhile.
-            (Channel::DeadLetters, Ack::Unknown(reason) | Ack::TooLarge(reason) | Ack::Refused(reason)) => {
-                self.publish_again(token, reason);
-            }
-        }
-    }
-
-    fn take_message(&mut self, token: Token) -> InFlight {
-        let done = self.messages.remove(token.key as usize);
-        self.message_bytes -= done.message.size();
-        if done.troubles > 0 {
-            self.troubled(done.channel, -1);
-        }
-        done
-    }
-
-    fn publish_again(&mut self, token: Token, reason: String) {
-        let in_flight = &mut self.messages[token.key as usize];
-        in_flight.troubles += 1;
-        in_flight.waiting = true;
-        let (slot, channel, troubles) = (in_flight.run.slot, in_flight.channel, in_flight.troubles);
-        self.stuck[channel as usize].1 = format!("cannot write to {}: {reason}", in_flight.message.topic);
-        if troubles == 1 {
-            self.troubled(channel, 1);
-        }
-        if self.partition(slot).is_some_and(|partition| partition.draining) {
-            self.forget_message(token.key as usize);
-            return self.check_drained(slot);
-        }
-        let delay = PUBLISH_RETRY * (1 << (troubles - 1).min(6));
-        self.parked.push(self.now.instant + delay.min(PUBLISH_RETRY_MAX), Parked::Publish(token));
-    }
-
-    fn written(&mut self, done: InFlight) {
-        match done.channel {
-            Channel::Outputs => self.output_done(done.run, None),
-            Channel::DeadLetters => {
-                let Some(partition) = self.partition(done.run.slot) else { return };
-                partition.active -= 1;
-                let run = &mut partition.entries[done.run.entry as usize].runs[done.run.run as usize];
-                if let Stage::DeadLettering(failure) = std::mem::replace(&mut run.stage, Stage::Waiting) {
-                    let what = What::DeadLettered {
-                        class: failure.class,
-                        reason: failure.reason.into_owned(),
-                        topic: done.message.topic.to_string(),
-                    };
-                    self.observe(done.run, what);
-                }
-                self.settle(done.run);
-                // The record may have other runs that only wait.
-                self.check_drained(done.run.slot);
-            }
-        }
-    }
-
-    fn output_done(&mut self, id: RunId, refused: Option<String>) {
-        let Some(partition) = self.partition(id.slot) else { return };
-        partition.active -= 1;
-        let run = &mut partition.entries[id.entry as usize].runs[id.run as usize];
-        let Stage::Publishing(publishing) = &mut run.stage else { return };
-        publishing.left -= 1;
-        if let Some(reason) = refused {
-            publishing.failure.get_or_insert(Failure {
-                class: FailureClass::Output,
-                reason: reason.into(),
-                retry_after: None,
-            });
-        }
-        if publishing.left == 0 {
-            let (outputs, duration, failure) = (publishing.outputs, publishing.duration, publishing.failure.take());
-            match failure {
-                None => self.handled(id, outputs, duration),
-                Some(failure) => self.failed(id, failure, duration),
-            }
-        }
-        self.check_drained(id.slot);
-    }
-
-    // ---- settle ----
-
-    fn handled(&mut self, id: RunId, outputs: usize, duration: Duration) {
-        if self.observing {
-            self.observe(id, What::Handled { outputs, duration });
-        } else {
-            let route = self.route_of(id);
-            self.effects.push_back(Effect::Handled { route, outputs });
-        }
-        self.settle(id);
-    }
-
-    fn failed(&mut self, id: RunId, failure: Failure, duration: Duration) {
-        let began = self.now.wall.checked_sub(duration).unwrap_or(self.now.wall);
-        let random = self.random.f64();
-        let plan = self.plan.clone();
-        let Some(partition) = self.partition(id.slot) else { return };
-        let run = &mut partition.entries[id.entry as usize].runs[id.run as usize];
-        run.failures = run.failures.saturating_add(1);
-        run.first_attempt.get_or_insert(began);
-        run.last_attempt = Some(began);
-        match decide(&plan.manifest.routes[run.route], &failure, run.failures, random) {
-            Decision::Retry(delay) => {
-                run.stage = Stage::Parked;
-                self.parked.push(self.now.instant + delay, Parked::Attempt(id));
-                let Failure { class, reason, .. } = failure;
-                self.observe(id, What::Retry { class, reason: reason.into_owned(), delay });
-            }
-            Decision::DeadLetter(to) => self.dead_letter(id, failure, to),
-            Decision::Drop => self.drop_record(id, failure),
-        }
-    }
-
-    fn dead_letter(&mut self, id: RunId, failure: Failure, to: &DeadLetter) {
-        let (plan, group, wall) = (self.plan.clone(), self.group.clone(), self.now.wall);
-        let Some(partition) = self.partition(id.slot) else { return };
-        let entry = &mut partition.entries[id.entry as usize];
-        let run = &mut entry.runs[id.run as usize];
-        let route = plan.manifest.routes.get(run.route);
-        let handler = plan.handler_of.get(run.route).map(|&handler| &plan.handlers[handler]);
-        let origin = Origin {
-            topic: &partition.account.topic,
-            partition: partition.account.partition,
-            group: &group,
-            route: route.map(|route| &*route.name),
-            handler: handler.map(|handler| &*handler.name),
-            module_digest: handler.map(|handler| &*handler.digest),
-        };
-        let attempts = Attempts {
-            count: run.failures,
-            first: run.first_attempt.unwrap_or(wall),
-            last: run.last_attempt.unwrap_or(wall),
-        };
-        let message = dead_letter::build(entry.body.record(), origin, &failure, attempts, to);
-        run.stage = Stage::DeadLettering(Box::new(failure));
-        partition.active += 1;
-        self.hand_out(id, message, Channel::DeadLetters, to.omit_large_values);
-    }
-
-    fn drop_record(&mut self, id: RunId, failure: Failure) {
-        let Failure { class, reason, .. } = failure;
-        self.observe(id, What::Dropped { class, reason: reason.into_owned() });
-        self.settle(id);
-    }
-
-    /// The one exit: a run is done, and with the last one its record is settled
-    /// and the next records of its lanes begin.
-    fn settle(&mut self, id: RunId) {
-        let Some(partition) = self.partition(id.slot) else { return };
-        let entry = &mut partition.entries[id.entry as usize];
-        entry.runs[id.run as usize].stage = Stage::Settled;
-        entry.open -= 1;
-        if entry.open > 0 {
-            return;
-        }
-        let entry = partition.entries.remove(id.entry as usize);
-        if let Err(twice) = partition.offsets.settle(entry.seq) {
-            // Cannot happen while entries are removed here alone; the position stays where it was.
-            tracing::error!(%twice, "a record was settled twice");
-        }
-        partition.account.set_position(partition.offsets.committable(), partition.offsets.span());
-        let wake = partition.account.release(1, entry.body.record().size());
-        let mut ready = std::mem::take(&mut self.scratch_ready);
-        ready.clear();
-        if let Some(partition) = self.partition(id.slot) {
-            partition.lanes.leave(id.entry, &mut ready);
-        }
-        for &next in &ready {
-            self.begin(id.slot, next);
-        }
-        self.scratch_ready = ready;
-        self.wake_reader |= wake;
-        self.check_drained(id.slot);
-    }
-
-    fn check_drained(&mut self, slot: Slot) {
-        if let Some(partition) = self.partition(slot)
-            && partition.draining
-            && partition.is_quiet()
-        {
-            self.effects.push_back(Effect::Drained(slot));
-        }
-    }
-
     // ---- time ----
 
     /// Moves the time forward and takes up what is due.
@@ -657,12 +354,6 @@ impl Core {
     }
 
     // ---- what others want to know ----
-
-    /// Why messages of this channel cannot be written, if some wait for that.
-    pub fn trouble(&self, channel: Channel) -> Option<&str> {
-        let (count, reason) = &self.stuck[channel as usize];
-        (*count > 0).then_some(reason)
-    }
 
     /// Whether the polling thread waits for room that has come free since the last call.
     pub fn take_wake_reader(&mut self) -> bool {
@@ -709,25 +400,6 @@ impl Core {
 
     fn route_of(&mut self, id: RunId) -> usize {
         self.partition(id.slot).map_or(NO_ROUTE, |p| p.entries[id.entry as usize].runs[id.run as usize].route)
-    }
-
-    fn observe(&mut self, id: RunId, what: What) {
-        let plan = self.plan.clone();
-        let Some(partition) = self.partition(id.slot) else { return };
-        let entry = &partition.entries[id.entry as usize];
-        let run = &entry.runs[id.run as usize];
-        let failed_now = !matches!(what, What::Handled { .. });
-        let observation = Observation {
-            route: plan.manifest.routes.get(run.route).map(|route| route.name.clone()),
-            topic: partition.account.topic.clone(),
-            partition: partition.account.partition,
-            offset: entry.body.record().offset(),
-            id: entry.body.event().map(|envelope| envelope.id().to_owned()),
-            attempt: if failed_now { run.failures } else { run.failures + 1 },
-            what,
-        };
-        let route = run.route;
-        self.effects.push_back(Effect::Observe(route, observation));
     }
 }
 

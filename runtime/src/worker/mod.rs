@@ -1,21 +1,19 @@
 //! A worker: one thread that owns whole partitions, from decode to settle.
 //!
-//! [`core`] decides; this module does what it says: it calls guests, hands
-//! messages to the producers, counts, logs, and brings the answers back. Nothing
-//! is shared with other workers on the way of a record.
+//! [`core`] decides; `shell` does what it says: it calls guests, hands messages to
+//! the producers, counts, logs, and brings the answers back. Nothing is shared with
+//! other workers on the way of a record.
+//!
+//! In: [`Command`]s of the polling thread. Out: messages to the producers, and the
+//! positions in each partition's [`Account`].
 
-use std::collections::{HashMap, VecDeque};
-use std::future::{Future, poll_fn};
-use std::panic::AssertUnwindSafe;
+use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
-use std::task::Poll;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use futures_util::future::{AbortHandle, Abortable, Aborted};
-use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc;
 
 pub mod account;
@@ -24,26 +22,19 @@ pub mod effect;
 mod partition;
 pub mod plan;
 pub mod report;
+mod shell;
+
+pub use shell::run;
 
 use self::account::Account;
 use self::core::{Core, Now};
-use self::effect::{Ack, CallOrder, Channel, Effect, RunId, Slot, Token};
+use self::effect::Slot;
 use self::plan::Plan;
 use self::report::Reporter;
 use crate::invoke::{Call, Pool, Report};
-use crate::outcome::{Failure, FailureClass, Outcome};
 use crate::probes::Heart;
-use crate::publish::{Inbox, NotTaken, Publisher};
+use crate::publish::{Inbox, Publisher};
 use crate::record::Record;
-
-/// Effects done in one go before commands, acknowledgements and other calls are looked at.
-const TURN: usize = 128;
-/// How often a full producer queue is tried again when no acknowledgement comes.
-const FULL_RETRY: Duration = Duration::from_millis(20);
-/// How often a worker reports and beats when nothing else wakes it.
-const REPORT: Duration = Duration::from_secs(1);
-/// How often it reports while it is busy.
-const REPORT_BUSY: Duration = Duration::from_millis(200);
 
 /// What the polling thread tells a worker.
 pub enum Command {
@@ -120,329 +111,4 @@ pub struct Parts {
     pub heart: Heart,
     /// Wakes the polling thread when a blocked partition has room again.
     pub wake_reader: std::thread::Thread,
-}
-
-/// A call that did not end at its first poll.
-type Waiting = Pin<Box<dyn Future<Output = (RunId, Result<Report, Aborted>)>>>;
-type Running = Pin<Box<dyn Future<Output = Report>>>;
-
-struct Worker {
-    number: u8,
-    core: Core,
-    plan: Arc<Plan>,
-    guests: Vec<Box<dyn Guest>>,
-    publisher: Arc<Publisher>,
-    inboxes: Arc<[Inbox]>,
-    commands: mpsc::UnboundedReceiver<Command>,
-    reporter: Reporter,
-    heart: Heart,
-    wake_reader: std::thread::Thread,
-    /// Calls that did not end at once. Bounded by the handlers' concurrency.
-    calls: FuturesUnordered<Waiting>,
-    running: HashMap<RunId, AbortHandle>,
-    /// Per channel, in their order: messages that a full producer did not take.
-    /// Bounded by the runs under way: while one waits, no call begins.
-    refused: [VecDeque<Token>; 2],
-    releases: Vec<Release>,
-    acks: Vec<(Token, Ack)>,
-    reported: Instant,
-}
-
-/// A release under way.
-struct Release {
-    left: Vec<Slot>,
-    deadline: Instant,
-    answer: SyncSender<Vec<Released>>,
-    done: Vec<Released>,
-}
-
-/// Runs a worker on this thread until it is told to stop.
-///
-/// # Errors
-/// If the thread's runtime cannot be built.
-pub fn run(parts: Parts) -> std::io::Result<()> {
-    // The guests' time slices end in this runtime: it looks at timers and sockets
-    // every few polls, so that a busy guest does not delay them.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .event_interval(8)
-        .global_queue_interval(8)
-        .build()?;
-    runtime.block_on(async {
-        let worker = Worker {
-            number: parts.number,
-            core: (parts.core)(now()),
-            plan: parts.plan,
-            guests: (parts.guests)(),
-            publisher: parts.publisher,
-            inboxes: parts.inboxes,
-            commands: parts.commands,
-            reporter: parts.reporter,
-            heart: parts.heart,
-            wake_reader: parts.wake_reader,
-            calls: FuturesUnordered::new(),
-            running: HashMap::new(),
-            refused: Default::default(),
-            releases: Vec::new(),
-            acks: Vec::new(),
-            reported: Instant::now(),
-        };
-        worker.work().await;
-    });
-    Ok(())
-}
-
-fn now() -> Now {
-    Now { instant: Instant::now(), wall: SystemTime::now() }
-}
-
-impl Worker {
-    async fn work(mut self) {
-        loop {
-            let now = now();
-            self.heart.beat(now.instant);
-            self.core.advance(now);
-            while let Ok(command) = self.commands.try_recv() {
-                if !self.command(command) {
-                    return;
-                }
-            }
-            self.take_acks();
-            let more = self.act().await;
-            self.overdue(now.instant);
-            if self.core.take_wake_reader() {
-                self.wake_reader.unpark();
-            }
-            self.take_ended().await;
-            if now.instant >= self.reported + REPORT_BUSY {
-                self.report(now.instant);
-            }
-            if more || self.core_has_work() {
-                // Timers and sockets of calls that wait get their turn.
-                tokio::task::yield_now().await;
-                continue;
-            }
-            self.report(now.instant);
-            if !self.wait(now.instant).await {
-                return;
-            }
-        }
-    }
-
-    fn report(&mut self, now: Instant) {
-        self.reporter.report(&mut self.core, now);
-        if now >= self.reported + REPORT {
-            self.guests.iter().for_each(|guest| guest.trim(now));
-        }
-        self.reported = now;
-    }
-
-    fn core_has_work(&self) -> bool {
-        self.core.has_effects() || !self.commands.is_empty()
-    }
-
-    /// Waits for whatever comes first. False if the commands have ended.
-    async fn wait(&mut self, now: Instant) -> bool {
-        let mut until = now + REPORT;
-        if let Some(due) = self.core.next_due() {
-            until = until.min(due);
-        }
-        if self.is_refused() {
-            until = until.min(now + FULL_RETRY);
-        }
-        for release in &self.releases {
-            until = until.min(release.deadline);
-        }
-        tokio::select! {
-            biased;
-            command = self.commands.recv() => {
-                // The wait may have been long, and what follows counts from now.
-                self.core.advance(self::now());
-                return command.is_some_and(|command| self.command(command));
-            }
-            () = self.inboxes[self.number as usize].filled() => {}
-            Some((run, result)) = self.calls.next(), if !self.calls.is_empty() => self.ended(run, result),
-            () = tokio::time::sleep_until(until.into()) => {}
-        }
-        true
-    }
-
-    /// Takes a command; false ends the worker.
-    fn command(&mut self, command: Command) -> bool {
-        match command {
-            Command::Assign(slot, account) => self.core.assign(slot, account),
-            Command::Records(slot, records) => {
-                for record in records {
-                    if let Err(error) = self.core.deliver(slot, record) {
-                        // The log was cut and written anew, or the client broke its promise:
-                        // the polling thread finds the partition's place again, in a new epoch.
-                        tracing::error!(%error, "a record was delivered out of order; its partition begins anew");
-                        break;
-                    }
-                }
-            }
-            Command::Release { slots, deadline, answer } => {
-                for &slot in &slots {
-                    self.core.drain(slot);
-                }
-                self.releases.push(Release { left: slots, deadline, answer, done: Vec::new() });
-                // Partitions that are lost, and those with nothing under way, go now.
-                self.overdue(Instant::now());
-            }
-            Command::Stop => return false,
-        }
-        true
-    }
-
-    fn take_acks(&mut self) {
-        let mut acks = std::mem::take(&mut self.acks);
-        self.inboxes[self.number as usize].take(&mut acks);
-        for (token, ack) in acks.drain(..) {
-            self.core.acknowledged(token, ack);
-        }
-        self.acks = acks;
-        for channel in [Channel::Outputs, Channel::DeadLetters] {
-            while let Some(token) = self.refused[channel as usize].pop_front() {
-                if !self.publish_now(token, channel) {
-                    self.refused[channel as usize].push_front(token);
-                    break;
-                }
-            }
-        }
-    }
-
-    fn is_refused(&self) -> bool {
-        self.refused.iter().any(|refused| !refused.is_empty())
-    }
-
-    /// Does what the core says, up to a turn; true if there may be more.
-    async fn act(&mut self) -> bool {
-        for _ in 0..TURN {
-            let Some(effect) = self.core.next(!self.is_refused()) else { return false };
-            match effect {
-                Effect::Call(order) => self.call(order).await,
-                Effect::Publish(token, channel) => self.publish(token, channel),
-                Effect::Handled { route, outputs } => self.reporter.handled(route, outputs),
-                Effect::Observe(route, observation) => self.reporter.observe(route, observation),
-                Effect::Drained(slot) => self.release(slot, false),
-            }
-        }
-        true
-    }
-
-    async fn call(&mut self, order: CallOrder) {
-        let CallOrder { run, handler, route, envelope, account, attempt } = order;
-        let call = Call {
-            envelope,
-            route: self.plan.manifest.routes[route].name.clone(),
-            topic: account.topic.clone(),
-            partition: account.partition,
-            attempt,
-            fence: account.fence.clone(),
-        };
-        let mut running = self.guests[handler].call(call);
-        // Most calls end at their first poll, and cost no entry in the set of those that wait.
-        match poll_fn(|cx| Poll::Ready(poll_caught(&mut running, cx))).await {
-            Poll::Ready(report) => self.ended(run, Ok(report)),
-            Poll::Pending => {
-                let (handle, registration) = AbortHandle::new_pair();
-                let caught = poll_fn(move |cx| poll_caught(&mut running, cx));
-                let call = Abortable::new(caught, registration);
-                self.running.insert(run, handle);
-                self.calls.push(Box::pin(async move { (run, call.await) }));
-            }
-        }
-    }
-
-    /// Takes calls that have ended, without waiting.
-    async fn take_ended(&mut self) {
-        while !self.calls.is_empty() {
-            let next = poll_fn(|cx| Poll::Ready(self.calls.poll_next_unpin(cx))).await;
-            let Poll::Ready(Some((run, result))) = next else { return };
-            self.ended(run, result);
-        }
-    }
-
-    fn ended(&mut self, run: RunId, result: Result<Report, Aborted>) {
-        self.running.remove(&run);
-        // Aborted calls belong to partitions that are released.
-        let Ok(report) = result else { return };
-        // A call that could not begin was none.
-        if !matches!(report.outcome, Outcome::Busy)
-            && let Some(route) = self.core.route(run)
-        {
-            self.reporter.called(route, report.duration);
-        }
-        // A retry's delay counts from the end of the attempt: the core's time may be as
-        // old as the last wait, or as the other calls of this turn took.
-        if !matches!(report.outcome, Outcome::Handled(_)) {
-            self.core.advance(now());
-        }
-        self.core.called(run, report.outcome, report.duration);
-    }
-
-    /// Hands a message to its producer, behind those that wait for room: the
-    /// outputs of one answer keep their order.
-    fn publish(&mut self, token: Token, channel: Channel) {
-        if !self.refused[channel as usize].is_empty() || !self.publish_now(token, channel) {
-            self.refused[channel as usize].push_back(token);
-        }
-    }
-
-    /// False if the producer is full.
-    fn publish_now(&mut self, token: Token, channel: Channel) -> bool {
-        let Some(message) = self.core.message(token) else { return true };
-        match self.publisher.publish(channel, &message, self.number, token) {
-            Ok(()) => {}
-            Err(NotTaken::Full) => return false,
-            Err(NotTaken::Failed(ack)) => self.core.acknowledged(token, ack),
-        }
-        true
-    }
-
-    /// Releases what has passed its deadline.
-    fn overdue(&mut self, now: Instant) {
-        let overdue: Vec<Slot> =
-            self.releases.iter().filter(|r| r.deadline <= now).flat_map(|r| r.left.clone()).collect();
-        for slot in overdue {
-            self.release(slot, true);
-        }
-        // A release of partitions that this worker does not hold ends here too.
-        self.answer_releases();
-    }
-
-    fn release(&mut self, slot: Slot, interrupted: bool) {
-        let Some(release) = self.releases.iter_mut().find(|release| release.left.contains(&slot)) else { return };
-        release.left.retain(|left| *left != slot);
-        if let Some((position, come_again)) = self.core.release(slot) {
-            release.done.push(Released { slot, position, come_again, interrupted });
-        }
-        // Dropping a call interrupts it, also where it waits in the host.
-        self.running.retain(|run, handle| {
-            if run.slot == slot {
-                handle.abort();
-            }
-            run.slot != slot
-        });
-        self.answer_releases();
-    }
-
-    fn answer_releases(&mut self) {
-        self.releases.retain_mut(|release| {
-            if release.left.is_empty() {
-                // The polling thread may have stopped waiting; then it does not commit for them.
-                _ = release.answer.try_send(std::mem::take(&mut release.done));
-            }
-            !release.left.is_empty()
-        });
-    }
-}
-
-/// Polls a call; a panic of the host inside it ends the call and nothing else.
-fn poll_caught(running: &mut Running, cx: &mut std::task::Context<'_>) -> Poll<Report> {
-    std::panic::catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(cx))).unwrap_or_else(|_| {
-        let reason = "the host panicked during the call; this is a defect of Outrigger".into();
-        let failure = Failure { class: FailureClass::Trap, reason, retry_after: None };
-        Poll::Ready(Report { outcome: Outcome::Failed(failure), duration: Duration::ZERO, cpu: Duration::ZERO })
-    })
 }

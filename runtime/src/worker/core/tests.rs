@@ -5,7 +5,11 @@ mod publishing;
 mod rig;
 mod simulation;
 
+use super::messages::{PUBLISH_RETRY, PUBLISH_RETRY_MAX};
 use super::*;
+use crate::observe::{Observation, What};
+use crate::outcome::Output;
+use crate::worker::effect::Ack;
 use rig::{Rig, failed, handled, record};
 
 const SECOND: Duration = Duration::from_secs(1);

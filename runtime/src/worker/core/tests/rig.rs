@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::LazyLock;
 
-use super::super::*;
+use super::*;
 use crate::manifest::{self, Buffer};
 
 /// Records of type `k` keep the order of their keys, those of type `p` the

@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
 
-use super::super::*;
 use super::rig::{BUFFER, assert_empty, failed, handled, plan, record, start};
+use super::*;
 
 const SEEDS: u64 = 2500;
 const STEPS: usize = 150;

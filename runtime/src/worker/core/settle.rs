@@ -1,0 +1,147 @@
+//! What becomes of a run: handled, tried again, dead-lettered, dropped; and the
+//! one exit of every record.
+
+use std::time::Duration;
+
+use super::super::effect::{Channel, Effect, RunId, Slot};
+use super::super::partition::Stage;
+use super::{Core, Parked};
+use crate::manifest::{DeadLetter, Unhandled};
+use crate::observe::{Observation, What};
+use crate::outcome::{Failure, FailureClass};
+use crate::settle::dead_letter::{self, Attempts, Origin};
+use crate::settle::{Decision, decide};
+
+impl Core {
+    pub(super) fn unhandled(&mut self, id: RunId, failure: Failure) {
+        let policy = match failure.class {
+            FailureClass::Undecodable => &self.plan.manifest.undecodable,
+            _ => &self.plan.manifest.unmatched,
+        };
+        match policy.clone() {
+            Unhandled::DeadLetter(to) => self.dead_letter(id, failure, &to),
+            Unhandled::Drop => self.drop_record(id, failure),
+        }
+    }
+
+    pub(super) fn handled(&mut self, id: RunId, outputs: usize, duration: Duration) {
+        if self.observing {
+            self.observe(id, What::Handled { outputs, duration });
+        } else {
+            let route = self.route_of(id);
+            self.effects.push_back(Effect::Handled { route, outputs });
+        }
+        self.settle(id);
+    }
+
+    pub(super) fn failed(&mut self, id: RunId, failure: Failure, duration: Duration) {
+        let began = self.now.wall.checked_sub(duration).unwrap_or(self.now.wall);
+        let random = self.random.f64();
+        let plan = self.plan.clone();
+        let Some(partition) = self.partition(id.slot) else { return };
+        let run = &mut partition.entries[id.entry as usize].runs[id.run as usize];
+        run.failures = run.failures.saturating_add(1);
+        run.first_attempt.get_or_insert(began);
+        run.last_attempt = Some(began);
+        match decide(&plan.manifest.routes[run.route], &failure, run.failures, random) {
+            Decision::Retry(delay) => {
+                run.stage = Stage::Parked;
+                self.parked.push(self.now.instant + delay, Parked::Attempt(id));
+                let Failure { class, reason, .. } = failure;
+                self.observe(id, What::Retry { class, reason: reason.into_owned(), delay });
+            }
+            Decision::DeadLetter(to) => self.dead_letter(id, failure, to),
+            Decision::Drop => self.drop_record(id, failure),
+        }
+    }
+
+    pub(super) fn dead_letter(&mut self, id: RunId, failure: Failure, to: &DeadLetter) {
+        let (plan, group, wall) = (self.plan.clone(), self.group.clone(), self.now.wall);
+        let Some(partition) = self.partition(id.slot) else { return };
+        let entry = &mut partition.entries[id.entry as usize];
+        let run = &mut entry.runs[id.run as usize];
+        let route = plan.manifest.routes.get(run.route);
+        let handler = plan.handler_of.get(run.route).map(|&handler| &plan.handlers[handler]);
+        let origin = Origin {
+            topic: &partition.account.topic,
+            partition: partition.account.partition,
+            group: &group,
+            route: route.map(|route| &*route.name),
+            handler: handler.map(|handler| &*handler.name),
+            module_digest: handler.map(|handler| &*handler.digest),
+        };
+        let attempts = Attempts {
+            count: run.failures,
+            first: run.first_attempt.unwrap_or(wall),
+            last: run.last_attempt.unwrap_or(wall),
+        };
+        let message = dead_letter::build(entry.body.record(), origin, &failure, attempts, to);
+        run.stage = Stage::DeadLettering(Box::new(failure));
+        partition.active += 1;
+        self.hand_out(id, message, Channel::DeadLetters, to.omit_large_values);
+    }
+
+    pub(super) fn drop_record(&mut self, id: RunId, failure: Failure) {
+        let Failure { class, reason, .. } = failure;
+        self.observe(id, What::Dropped { class, reason: reason.into_owned() });
+        self.settle(id);
+    }
+
+    /// The one exit: a run is done, and with the last one its record is settled
+    /// and the next records of its lanes begin.
+    pub(super) fn settle(&mut self, id: RunId) {
+        let Some(partition) = self.partition(id.slot) else { return };
+        let entry = &mut partition.entries[id.entry as usize];
+        entry.runs[id.run as usize].stage = Stage::Settled;
+        entry.open -= 1;
+        if entry.open > 0 {
+            return;
+        }
+        let entry = partition.entries.remove(id.entry as usize);
+        if let Err(twice) = partition.offsets.settle(entry.seq) {
+            // Cannot happen while entries are removed here alone; the position stays where it was.
+            tracing::error!(%twice, "a record was settled twice");
+        }
+        partition.account.set_position(partition.offsets.committable(), partition.offsets.span());
+        let wake = partition.account.release(1, entry.body.record().size());
+        let mut ready = std::mem::take(&mut self.scratch_ready);
+        ready.clear();
+        if let Some(partition) = self.partition(id.slot) {
+            partition.lanes.leave(id.entry, &mut ready);
+        }
+        for &next in &ready {
+            self.begin(id.slot, next);
+        }
+        self.scratch_ready = ready;
+        self.wake_reader |= wake;
+        self.check_drained(id.slot);
+    }
+
+    pub(super) fn check_drained(&mut self, slot: Slot) {
+        if let Some(partition) = self.partition(slot)
+            && partition.draining
+            && partition.is_quiet()
+        {
+            self.effects.push_back(Effect::Drained(slot));
+        }
+    }
+
+    pub(super) fn observe(&mut self, id: RunId, what: What) {
+        let plan = self.plan.clone();
+        let Some(partition) = self.partition(id.slot) else { return };
+        let entry = &partition.entries[id.entry as usize];
+        let run = &entry.runs[id.run as usize];
+        let failed_now = !matches!(what, What::Handled { .. });
+        let observation = Observation {
+            route: plan.manifest.routes.get(run.route).map(|route| route.name.clone()),
+            topic: partition.account.topic.clone(),
+            partition: partition.account.partition,
+            offset: entry.body.record().offset(),
+            id: entry.body.event().map(|envelope| envelope.id().to_owned()),
+            attempt: if failed_now { run.failures } else { run.failures + 1 },
+            what,
+        };
+        let route = run.route;
+        self.effects.push_back(Effect::Observe(route, observation));
+    }
+}
