@@ -71,6 +71,7 @@ pub struct Sidecar {
     orders: SyncSender<Order>,
     workers: Vec<JoinHandle<()>>,
     facts: Arc<Facts>,
+    metrics: Metrics,
     _probes: Option<ProbeServer>,
 }
 
@@ -147,7 +148,7 @@ impl Sidecar {
             })
         };
         let workers = receivers.into_iter().enumerate().map(worker).collect::<Result<_, _>>()?;
-        Ok(Sidecar { source, orders, workers, facts, _probes: probes })
+        Ok(Sidecar { source, orders, workers, facts, metrics, _probes: probes })
     }
 
     /// Whether it ended by itself: [`Sidecar::stop`] then says why.
@@ -158,6 +159,11 @@ impl Sidecar {
     /// What is known of the partitions held.
     pub fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    /// What it counts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Commits, drains, commits and leaves the group, within `within`.

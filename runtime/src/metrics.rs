@@ -126,6 +126,12 @@ impl Metrics {
         self.records.with_label_values(&[topic])
     }
 
+    /// The counter of what became of a route's events: `handled`, `retried`,
+    /// `dead_lettered` or `dropped`. Workers add to it once per batch, and before they wait.
+    pub fn events(&self, route: &str, outcome: &str) -> IntCounter {
+        self.events.with_label_values(&[route, outcome])
+    }
+
     /// A worker's counters for a route and its handler. Its series exist from
     /// now on, at 0, so that the first failure shows as an increase.
     pub fn route(&self, route: &str, handler: &str) -> RouteMetrics {

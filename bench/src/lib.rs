@@ -1,1 +1,0 @@
-//! outrigger-bench

@@ -1,0 +1,48 @@
+//! `outrigger-bench`: what the host and the sandbox cost beside a plain Kafka
+//! client on the same job. `bench/README.md` says what is measured and how.
+
+mod bare;
+mod events;
+mod hosted;
+mod job;
+mod report;
+mod rounds;
+mod start;
+mod usage;
+mod worker;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Measure Outrigger beside a bare rdkafka loop, on a Kafka broker of its own.
+#[derive(Debug, Parser)]
+#[command(name = "outrigger-bench", args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    plan: rounds::Plan,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// One run in this process; the benchmark starts these itself.
+    #[command(hide = true)]
+    Worker(worker::Task),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match &cli.command {
+        Some(Command::Worker(task)) => worker::run(task),
+        None => rounds::run(&cli.plan),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
