@@ -111,7 +111,7 @@ impl Sidecar {
         let parts = source::Parts {
             manifest: manifest.clone(),
             workers: commands,
-            interrupt: Box::new(move || engine.iter().for_each(Engine::interrupt)),
+            interrupt: Arc::new(move || engine.iter().for_each(Engine::interrupt)),
             orders: take_orders,
             metrics: metrics.clone(),
             health: health.clone(),

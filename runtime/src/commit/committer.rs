@@ -60,7 +60,7 @@ pub struct Committer {
 }
 
 impl Committer {
-    /// Starts the thread. It ends with the committer, unless a commit never returns.
+    /// Starts the thread, which keeps the consumer: both live until the process ends.
     ///
     /// # Errors
     /// If the thread cannot be started.

@@ -19,7 +19,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 
 pub use assignment::{Assignment, Commands};
-pub use rebalance::Context;
+pub use rebalance::{Context, Interrupt};
 
 use crate::commit::committer::Committer;
 use crate::kafka::queue::Bell;
@@ -61,7 +61,7 @@ pub struct Parts {
     /// The workers.
     pub workers: Vec<Commands>,
     /// Makes running guests look at their fences.
-    pub interrupt: Box<dyn Fn() + Send + Sync>,
+    pub interrupt: Interrupt,
     /// Orders from outside. The sender wakes this thread after sending.
     pub orders: Receiver<Order>,
     /// What is counted.
@@ -93,9 +93,8 @@ struct Source {
 /// If librdkafka refuses the configuration or the subscription.
 pub fn run(parts: Parts) -> Result<Stopped, String> {
     let assignment = Assignment::new(parts.workers.clone(), parts.metrics.clone());
-    let interrupt = parts.interrupt;
-    let parts = Parts { interrupt: Box::new(|| {}), ..parts };
-    let context = Context::new(parts.manifest.clone(), assignment, interrupt, parts.health.clone(), parts.log.clone());
+    let (manifest, interrupt) = (parts.manifest.clone(), parts.interrupt.clone());
+    let context = Context::new(manifest, assignment, interrupt, parts.health.clone(), parts.log.clone());
     let config = client::consumer(&parts.manifest.kafka);
     let mut consumer: BaseConsumer<Context> =
         config.create_with_context(context).map_err(|error| format!("the consumer cannot be made: {error}"))?;

@@ -29,6 +29,9 @@ use crate::worker::account::Account;
 /// How long the commit of a revoke may take.
 const COMMIT: Duration = Duration::from_secs(3);
 
+/// Makes running guests look at their fences.
+pub type Interrupt = Arc<dyn Fn() + Send + Sync>;
+
 /// What the polling thread and its callbacks work with. The locks are taken by
 /// that one thread only, and never held across a call of `poll`.
 pub struct Context {
@@ -37,7 +40,7 @@ pub struct Context {
     committer: OnceLock<Mutex<Committer>>,
     consumer: OnceLock<Weak<BaseConsumer<Context>>>,
     fatal: Mutex<Option<String>>,
-    interrupt: Box<dyn Fn() + Send + Sync>,
+    interrupt: Interrupt,
     health: Health,
     log: Arc<KafkaLog>,
     thread: std::thread::Thread,
@@ -48,7 +51,7 @@ impl Context {
     pub fn new(
         manifest: Arc<Manifest>,
         assignment: Assignment<Context>,
-        interrupt: Box<dyn Fn() + Send + Sync>,
+        interrupt: Interrupt,
         health: Health,
         log: Arc<KafkaLog>,
     ) -> Context {
