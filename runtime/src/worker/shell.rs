@@ -27,6 +27,8 @@ use crate::publish::{Inbox, NotTaken, Publisher};
 const TURN: usize = 128;
 /// How often a full producer queue is tried again when no acknowledgement comes.
 const FULL_RETRY: Duration = Duration::from_millis(20);
+/// How long a worker that waits lets acknowledgements come together before it takes them.
+const BURST: Duration = Duration::from_millis(1);
 /// How often a worker reports and beats when nothing else wakes it.
 const REPORT: Duration = Duration::from_secs(1);
 /// How often it reports while it is busy.
@@ -170,7 +172,9 @@ impl Worker {
                 self.core.advance(self::now());
                 return command.is_some_and(|command| self.command(command));
             }
-            () = self.inboxes[self.number as usize].filled() => {}
+            // The producer's thread brings them one by one, but in bursts: waking for each
+            // would cost more than the record itself.
+            () = self.inboxes[self.number as usize].filled() => tokio::time::sleep(BURST).await,
             Some((run, result)) = self.calls.next(), if !self.calls.is_empty() => self.ended(run, result),
             () = tokio::time::sleep_until(until.into()) => {}
         }
