@@ -92,7 +92,8 @@ impl Spread {
         values.sort_by(f64::total_cmp);
         let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
         let (last, middle) = (values.len().saturating_sub(1), values.len() / 2);
-        let median = if values.len() % 2 == 0 { (at(middle.saturating_sub(1)) + at(middle)) / 2.0 } else { at(middle) };
+        let median =
+            if values.len().is_multiple_of(2) { (at(middle.saturating_sub(1)) + at(middle)) / 2.0 } else { at(middle) };
         Spread([at(0), median, at(last)])
     }
 
