@@ -7,9 +7,9 @@
 //! let kafka = Kafka::shared();
 //! kafka.create_topic("orders", 6);
 //! kafka.produce("orders", (0..100).map(|n| Event::new(format!("order-{n}")).key("k").record()));
-//! let sidecar = Sidecar::with("kafka: …").on(kafka).start();
+//! let mut sidecar = Sidecar::with("kafka: …").on(kafka).start();
 //! sidecar.wait_ready();
-//! sidecar.wait_caught_up();
+//! sidecar.wait_caught_up("orders", 6);
 //! Ledger::read(kafka, "orders", "orders.out", "orders.dlq").must_balance();
 //! sidecar.terminate().must_succeed();
 //! ```
