@@ -24,7 +24,7 @@ use crate::metrics::Metrics;
 use crate::observe::Observation;
 use crate::probes::{self, Component, Health, ProbeServer};
 use crate::publish::{Inbox, Publisher};
-use crate::source::{self, Facts, Order, Stopped};
+use crate::source::{self, Order, Stopped};
 use crate::worker::core::Core;
 use crate::worker::plan::Plan;
 use crate::worker::report::{Reporter, Troubles};
@@ -70,7 +70,6 @@ pub struct Sidecar {
     source: JoinHandle<Result<Stopped, String>>,
     orders: SyncSender<Order>,
     workers: Vec<JoinHandle<()>>,
-    facts: Arc<Facts>,
     metrics: Metrics,
     _probes: Option<ProbeServer>,
 }
@@ -107,7 +106,6 @@ impl Sidecar {
         #[allow(clippy::disallowed_methods)]
         let (commands, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
         let (orders, take_orders) = sync_channel(1);
-        let facts = Arc::new(Facts::default());
         let parts = source::Parts {
             manifest: manifest.clone(),
             workers: commands,
@@ -116,7 +114,6 @@ impl Sidecar {
             metrics: metrics.clone(),
             health: health.clone(),
             log,
-            facts: facts.clone(),
             heart: health.watch("source", ALIVE),
         };
         let source = thread::Builder::new().name("source".into()).spawn(move || source::run(parts))?;
@@ -148,17 +145,12 @@ impl Sidecar {
             })
         };
         let workers = receivers.into_iter().enumerate().map(worker).collect::<Result<_, _>>()?;
-        Ok(Sidecar { source, orders, workers, facts, metrics, _probes: probes })
+        Ok(Sidecar { source, orders, workers, metrics, _probes: probes })
     }
 
     /// Whether it ended by itself: [`Sidecar::stop`] then says why.
     pub fn has_ended(&self) -> bool {
         self.source.is_finished()
-    }
-
-    /// What is known of the partitions held.
-    pub fn facts(&self) -> &Facts {
-        &self.facts
     }
 
     /// What it counts.

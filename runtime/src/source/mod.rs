@@ -70,13 +70,9 @@ pub struct Parts {
     pub health: Health,
     /// Where the client's log lines go.
     pub log: Arc<crate::logging::KafkaLog>,
-    /// Shown to others: positions and ends.
-    pub facts: Arc<Facts>,
     /// Says that the thread is alive.
     pub heart: Heart,
 }
-
-pub use lag::{Facts, PartitionFacts};
 
 struct Source {
     consumer: Arc<BaseConsumer<Context>>,
@@ -244,7 +240,7 @@ impl Source {
         if let Some(mut committer) = context.committer() {
             self.answered(&mut committer);
             let assignment = context.assignment();
-            self.parts.facts.update(&self.consumer, assignment.held(), &committer, &self.parts.metrics);
+            lag::measure(&self.consumer, assignment.held(), &self.parts.metrics);
         }
     }
 
@@ -273,7 +269,6 @@ impl Source {
         }
         context.assignment().stop_workers();
         self.leave(deadline);
-        self.parts.facts.ended();
         tracing::info!(partitions = held, interrupted, committed, come_again, "stopped reading and committed");
         self.parts.heart.beat(Instant::now());
         Stopped { failure, committed, come_again }
