@@ -15,6 +15,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+/// What the `outrigger` command has too, so that all contenders allocate alike.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Measure Outrigger beside a bare rdkafka loop, on a Kafka broker of its own.
 #[derive(Debug, Parser)]
 #[command(name = "outrigger-bench", args_conflicts_with_subcommands = true)]

@@ -18,6 +18,8 @@ pub struct Account {
     limit: Buffer,
     records: AtomicUsize,
     bytes: AtomicUsize,
+    /// Of these records, those that the worker has not looked at yet.
+    unread: AtomicUsize,
     span: AtomicUsize,
     blocked: AtomicBool,
     astray: AtomicBool,
@@ -32,6 +34,11 @@ const NONE: i64 = i64::MIN;
 /// multiples of the bound on records: each record in between costs 16 bytes, settled or not.
 const SPAN: usize = 8;
 
+/// Records that wait for the worker's first look. Those that are looked at long after
+/// they were copied have left the processor's cache: ten thousand of them instead of
+/// a few hundred cost a fifth of the throughput (docs/benchmarks.md).
+const READ_AHEAD: usize = 256;
+
 impl Account {
     /// A partition that was assigned at `position`, the next offset to read.
     pub fn new(topic: Arc<str>, partition: i32, position: i64, limit: Buffer) -> Arc<Account> {
@@ -42,6 +49,7 @@ impl Account {
             limit,
             records: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
+            unread: AtomicUsize::new(0),
             span: AtomicUsize::new(0),
             blocked: AtomicBool::new(false),
             astray: AtomicBool::new(false),
@@ -51,17 +59,13 @@ impl Account {
     }
 
     /// How many more records may be read now. The bound on bytes is passed by at
-    /// most one batch. 0 marks the partition as blocked until [`Account::release`]
-    /// has freed half of its bounds.
+    /// most one batch. 0 marks the partition as blocked until the worker has freed
+    /// half of each bound.
     pub fn room(&self) -> usize {
         if !self.blocked.load(Acquire) {
-            let records = self.records.load(Acquire);
-            let span = self.span.load(Acquire);
-            if records < self.limit.records
-                && self.bytes.load(Acquire) < self.limit.bytes
-                && span < self.limit.records * SPAN
-            {
-                return self.limit.records - records;
+            let room = self.room_now();
+            if room > 0 {
+                return room;
             }
             // Sequentially consistent, as is `release`: either the worker sees the mark,
             // or this thread sees below what the worker has released. With anything
@@ -71,20 +75,36 @@ impl Account {
         }
         if self.below_half() {
             self.blocked.store(false, Release);
-            return self.limit.records - self.records.load(Acquire).min(self.limit.records);
+            return self.room_now();
         }
         0
     }
 
-    /// Whether reading waits for the worker.
-    pub fn is_blocked(&self) -> bool {
-        self.blocked.load(Acquire)
+    fn room_now(&self) -> usize {
+        if self.bytes.load(Acquire) >= self.limit.bytes || self.span.load(Acquire) >= self.limit.records * SPAN {
+            return 0;
+        }
+        let records = self.limit.records.saturating_sub(self.records.load(Acquire));
+        records.min(READ_AHEAD.saturating_sub(self.unread.load(Acquire)))
+    }
+
+    /// Whether reading waits for records to be settled. A worker that is busy holds
+    /// reading up too, for moments; that is not meant.
+    pub fn is_full(&self) -> bool {
+        self.blocked.load(Acquire) && !self.is_half_free()
     }
 
     /// Counts records that are handed to the worker.
     pub fn add(&self, records: usize, bytes: usize) {
         self.records.fetch_add(records, AcqRel);
+        self.unread.fetch_add(records, AcqRel);
         self.bytes.fetch_add(bytes, AcqRel);
+    }
+
+    /// Counts one record that the worker looks at. True as for [`Account::release`].
+    pub fn look_at(&self) -> bool {
+        self.unread.fetch_sub(1, SeqCst);
+        self.unblock()
     }
 
     /// Counts settled records off. True when a blocked partition may be read again:
@@ -92,10 +112,18 @@ impl Account {
     pub fn release(&self, records: usize, bytes: usize) -> bool {
         self.records.fetch_sub(records, SeqCst);
         self.bytes.fetch_sub(bytes, SeqCst);
+        self.unblock()
+    }
+
+    fn unblock(&self) -> bool {
         self.blocked.load(SeqCst) && self.below_half() && self.blocked.swap(false, AcqRel)
     }
 
     fn below_half(&self) -> bool {
+        self.unread.load(SeqCst) <= READ_AHEAD / 2 && self.is_half_free()
+    }
+
+    fn is_half_free(&self) -> bool {
         self.records.load(SeqCst) <= self.limit.records / 2
             && self.bytes.load(SeqCst) <= self.limit.bytes / 2
             && self.span.load(Acquire) <= self.limit.records * SPAN / 2
@@ -160,7 +188,7 @@ mod tests {
         assert_eq!(account.room(), 10);
         account.add(10, 100);
         assert_eq!(account.room(), 0);
-        assert!(account.is_blocked());
+        assert!(account.blocked.load(Acquire));
         assert!(!account.release(4, 40));
         assert_eq!(account.room(), 0, "still above half");
         assert!(account.release(1, 10), "the one release that crosses half wakes the reader");

@@ -20,7 +20,7 @@ use smallvec::SmallVec;
 use super::account::Account;
 use super::effect::{CallOrder, Channel, Effect, RunId, Slot, Token};
 use super::partition::{Body, Entry, NO_ROUTE, Partition, Run, Stage};
-use super::plan::Plan;
+use super::plan::{Plan, PlannedHandler};
 use crate::commit::offsets::NotAscending;
 use crate::dispatch::lanes::Claim;
 use crate::dispatch::retry_queue::RetryQueue;
@@ -36,6 +36,10 @@ const HOST_RETRY: Duration = Duration::from_millis(10);
 /// Bytes of messages without an answer above which no call begins. The bounds on
 /// records do not bound their outputs, which pile up while a broker does not answer.
 const MESSAGE_BYTES: usize = 64 << 20;
+
+/// Runs that wait for nothing but their turn, above which no more records are decoded:
+/// those that are called soon after are still in the processor's cache.
+const CALLS_AHEAD: usize = 64;
 
 mod messages;
 mod settle;
@@ -194,12 +198,24 @@ impl Core {
 
     // ---- records come in ----
 
+    /// Whether records are to be delivered: there is not enough to call for a while.
+    /// A handler with all its calls under way does not count: what waits for it
+    /// must not hold the other handlers' records up.
+    pub fn is_short_of_calls(&self) -> bool {
+        let callable = |(desk, handler): (&Desk, &PlannedHandler)| match desk.calling < handler.concurrency {
+            true => desk.ready.len(),
+            false => 0,
+        };
+        self.desks.iter().zip(&self.plan.handlers).map(callable).sum::<usize>() < CALLS_AHEAD
+    }
+
     /// Takes one record: decode, route, dispatch.
     ///
     /// # Errors
     /// If the record's offset is not above the last one's: the partition has to be assigned anew.
     pub fn deliver(&mut self, slot: Slot, record: Record) -> Result<(), NotAscending> {
         let Some(partition) = self.partition(slot) else { return Ok(()) };
+        let wake = partition.account.look_at();
         let seq = partition.offsets.deliver(record.offset()).inspect_err(|_| partition.account.go_astray())?;
         let (body, failure) = match Envelope::decode(record) {
             Ok(envelope) => (Body::Event(Rc::new(envelope)), None),
@@ -209,6 +225,7 @@ impl Core {
                 (Body::Raw(Rc::new(record)), Some(failure))
             }
         };
+        self.wake_reader |= wake;
         let mut routes = std::mem::take(&mut self.scratch_routes);
         routes.clear();
         if let Some(envelope) = body.event() {

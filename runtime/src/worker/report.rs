@@ -170,7 +170,7 @@ impl Reporter {
         self.shares.queue_bytes.set(bytes);
         self.shares.queue_records.set(records);
         self.shares.retries_waiting.set(core.parked());
-        self.shares.paused_partitions.set(core.accounts().filter(|account| account.is_blocked()).count());
+        self.shares.paused_partitions.set(core.accounts().filter(|account| account.is_full()).count());
         for channel in [Channel::Outputs, Channel::DeadLetters] {
             self.troubles.set(self.worker, channel, core.trouble(channel));
         }

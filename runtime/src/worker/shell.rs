@@ -22,9 +22,12 @@ use crate::invoke::{Call, Report};
 use crate::outcome::{Failure, FailureClass, Outcome};
 use crate::probes::Heart;
 use crate::publish::{Inbox, NotTaken, Publisher};
+use crate::record::Record;
 
 /// Effects done in one go before commands, acknowledgements and other calls are looked at.
 const TURN: usize = 128;
+/// Records delivered to the core before it is asked again whether it wants more.
+const DELIVERY: usize = 16;
 /// How often a full producer queue is tried again when no acknowledgement comes.
 const FULL_RETRY: Duration = Duration::from_millis(20);
 /// How long a worker that waits lets acknowledgements come together before it takes them.
@@ -52,6 +55,8 @@ struct Worker {
     /// Calls that did not end at once. Bounded by the handlers' concurrency.
     calls: FuturesUnordered<Waiting>,
     running: HashMap<RunId, AbortHandle>,
+    /// Records that the core has not been given yet, in their order. Bounded by the accounts.
+    pending: VecDeque<(Slot, std::vec::IntoIter<Record>)>,
     /// Per channel, in their order: messages that a full producer did not take.
     /// Bounded by the runs under way: while one waits, no call begins.
     refused: [VecDeque<Token>; 2],
@@ -62,7 +67,8 @@ struct Worker {
 
 /// A release under way.
 struct Release {
-    left: Vec<Slot>,
+    /// With the number of their records that were never given to the core.
+    left: Vec<(Slot, usize)>,
     deadline: Instant,
     answer: SyncSender<Vec<Released>>,
     done: Vec<Released>,
@@ -94,6 +100,7 @@ pub fn run(parts: Parts) -> std::io::Result<()> {
             wake_reader: parts.wake_reader,
             calls: FuturesUnordered::new(),
             running: HashMap::new(),
+            pending: VecDeque::new(),
             refused: Default::default(),
             releases: Vec::new(),
             acks: Vec::new(),
@@ -120,6 +127,7 @@ impl Worker {
                 }
             }
             self.take_acks();
+            self.deliver();
             let more = self.act().await;
             self.overdue(now.instant);
             if self.core.take_wake_reader() {
@@ -150,7 +158,9 @@ impl Worker {
     }
 
     fn core_has_work(&self) -> bool {
-        self.core.has_effects() || !self.commands.is_empty()
+        self.core.has_effects()
+            || !self.commands.is_empty()
+            || (!self.pending.is_empty() && self.core.is_short_of_calls())
     }
 
     /// Waits for whatever comes first. False if the commands have ended.
@@ -185,27 +195,46 @@ impl Worker {
     fn command(&mut self, command: Command) -> bool {
         match command {
             Command::Assign(slot, account) => self.core.assign(slot, account),
-            Command::Records(slot, records) => {
-                for record in records {
-                    if let Err(error) = self.core.deliver(slot, record) {
-                        // The log was cut and written anew, or the client broke its promise:
-                        // the polling thread finds the partition's place again, in a new epoch.
-                        tracing::error!(%error, "a record was delivered out of order; its partition begins anew");
-                        break;
-                    }
-                }
-            }
+            Command::Records(slot, records) => self.pending.push_back((slot, records.into_iter())),
             Command::Release { slots, deadline, answer } => {
-                for &slot in &slots {
-                    self.core.drain(slot);
+                let left = slots.into_iter().map(|slot| (slot, self.forget_pending(slot))).collect::<Vec<_>>();
+                for (slot, _) in &left {
+                    self.core.drain(*slot);
                 }
-                self.releases.push(Release { left: slots, deadline, answer, done: Vec::new() });
+                self.releases.push(Release { left, deadline, answer, done: Vec::new() });
                 // Partitions that are lost, and those with nothing under way, go now.
                 self.overdue(Instant::now());
             }
             Command::Stop => return false,
         }
         true
+    }
+
+    /// Gives the core records, as many as it wants.
+    fn deliver(&mut self) {
+        while self.core.is_short_of_calls() {
+            let Some((slot, records)) = self.pending.front_mut() else { return };
+            let slot = *slot;
+            for record in records.by_ref().take(DELIVERY) {
+                if let Err(error) = self.core.deliver(slot, record) {
+                    // The log was cut and written anew, or the client broke its promise:
+                    // the polling thread finds the partition's place again, in a new epoch.
+                    tracing::error!(%error, "a record was delivered out of order; its partition begins anew");
+                    *records = Vec::new().into_iter();
+                    break;
+                }
+            }
+            if records.len() == 0 {
+                self.pending.pop_front();
+            }
+        }
+    }
+
+    /// Drops what the core was not given of a partition, and says how many records that was.
+    fn forget_pending(&mut self, slot: Slot) -> usize {
+        let before: usize = self.pending.iter().map(|(_, records)| records.len()).sum();
+        self.pending.retain(|(of, _)| *of != slot);
+        before - self.pending.iter().map(|(_, records)| records.len()).sum::<usize>()
     }
 
     fn take_acks(&mut self) {
@@ -316,9 +345,9 @@ impl Worker {
 
     /// Releases what has passed its deadline.
     fn overdue(&mut self, now: Instant) {
-        let overdue: Vec<Slot> =
+        let overdue: Vec<(Slot, usize)> =
             self.releases.iter().filter(|r| r.deadline <= now).flat_map(|r| r.left.clone()).collect();
-        for slot in overdue {
+        for (slot, _) in overdue {
             self.release(slot, true);
         }
         // A release of partitions that this worker does not hold ends here too.
@@ -326,9 +355,11 @@ impl Worker {
     }
 
     fn release(&mut self, slot: Slot, interrupted: bool) {
-        let Some(release) = self.releases.iter_mut().find(|release| release.left.contains(&slot)) else { return };
-        release.left.retain(|left| *left != slot);
-        if let Some((position, come_again)) = self.core.release(slot) {
+        let find = |release: &Release| release.left.iter().position(|(left, _)| *left == slot);
+        let Some((release, at)) = self.releases.iter_mut().find_map(|r| find(r).map(|at| (r, at))) else { return };
+        let (_, undelivered) = release.left.swap_remove(at);
+        if let Some((position, delivered)) = self.core.release(slot) {
+            let come_again = delivered + undelivered;
             release.done.push(Released { slot, position, come_again, interrupted });
         }
         // Dropping a call interrupts it, also where it waits in the host.
