@@ -8,6 +8,7 @@ mod job;
 mod report;
 mod rounds;
 mod start;
+mod steps;
 mod usage;
 mod worker;
 
@@ -34,12 +35,15 @@ enum Command {
     /// One run in this process; the benchmark starts these itself.
     #[command(hide = true)]
     Worker(worker::Task),
+    /// Single steps in one thread, without Kafka.
+    Steps(steps::Steps),
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match &cli.command {
         Some(Command::Worker(task)) => worker::run(task),
+        Some(Command::Steps(steps)) => steps::run(steps),
         None => rounds::run(&cli.plan),
     };
     match done {

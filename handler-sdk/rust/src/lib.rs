@@ -48,6 +48,10 @@
 //! panic message as the reason, and the instance is replaced. Where the event is
 //! at fault, return [`Failure::reject`] instead.
 //!
+//! # Memory
+//! Handlers are built with an allocator made for many short calls. A crate that
+//! brings its own turns it off: `default-features = false`.
+//!
 //! # Logging
 //! Lines written with `println!` and `eprintln!` become log lines of the host
 //! that carry the route's name.
@@ -56,6 +60,8 @@
 //! The function stays an ordinary function, and the handler runs on the build
 //! machine without WebAssembly: see [`testing`].
 
+#[cfg(any(test, all(target_arch = "wasm32", feature = "allocator")))]
+mod allocator;
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
 pub mod bindings;
@@ -66,6 +72,10 @@ mod event;
 mod failure;
 mod output;
 pub mod testing;
+
+#[cfg(all(target_arch = "wasm32", feature = "allocator"))]
+#[global_allocator]
+static ALLOCATOR: allocator::FreeLists = allocator::FreeLists::new();
 
 pub use call::{FromCall, Handler, IntoOutcome};
 pub use data::{DataError, Json};

@@ -17,6 +17,7 @@ mod binary;
 mod error;
 #[cfg(test)]
 mod oracle;
+mod scan;
 mod structured;
 mod timestamp;
 
