@@ -117,6 +117,26 @@ pub struct Handler {
     pub limits: Limits,
     /// What it may reach.
     pub allow: Allow,
+    /// When its calls are held because they fail; `None`: never.
+    pub circuit: Option<Circuit>,
+}
+
+/// When a handler's calls are held because they fail. Each worker has a circuit
+/// of its own for each handler.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Circuit {
+    /// Failed attempts in a row that open it, at least 1.
+    pub consecutive_failures: u32,
+    /// Share of failed attempts within the window, above 0 and at most 1, that opens it.
+    pub failure_ratio: f64,
+    /// How far back the share looks.
+    pub window: Duration,
+    /// Attempts within the window below which their share says nothing, at least 1.
+    pub minimum_attempts: u32,
+    /// How long it is open before one call probes.
+    pub open_for: Duration,
+    /// The bound on that time, which doubles with each probe that fails. Not below `open_for`.
+    pub max_open_for: Duration,
 }
 
 /// Whether an instance serves more than one call.

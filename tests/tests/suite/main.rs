@@ -4,6 +4,7 @@
 // Helpers of tests fail tests: a panic with a message is their error.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod circuits;
 mod dead_letters;
 mod harness;
 mod job;

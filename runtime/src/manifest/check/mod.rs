@@ -2,6 +2,7 @@
 //! the problems and goes on, with a default where the value is unusable, so
 //! that one run shows everything.
 
+mod circuit;
 mod filter;
 mod flow;
 mod handlers;

@@ -3,6 +3,7 @@
 //!
 //! The doc comments are the descriptions in the schema.
 
+mod circuit;
 mod filter;
 mod route;
 mod text;
@@ -12,6 +13,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub(super) use circuit::{Circuit, CircuitTable};
 pub(super) use filter::Match;
 pub(super) use route::{
     DeadLetter, Defaults, Exhausted, NamedReaction, OnFailure, Ordering, OutputMode, Policies, Reaction, Retry, Route,
@@ -182,6 +184,9 @@ pub(super) struct Handler {
     /// What it may reach beyond its arguments.
     #[serde(default)]
     pub allow: Field<Allow>,
+    /// When its calls are held because they fail; `false`: never.
+    #[serde(default)]
+    pub circuit: Field<Circuit>,
 }
 
 /// Whether an instance serves more than one call.

@@ -67,6 +67,18 @@ const BROKEN: &[(&str, &[(&str, &str)])] = &[
     ("delays_crossed", &[("handler: h }", "handler: h, retry: { maxDelay: 500ms } }")]),
     ("unknown_reaction", &[("handler: h }", "handler: h, onFailure: { trap: deadletter, timeout: { x: 1 } } }")]),
     ("classes_without_a_route", &[("handler: h }", "handler: h, onFailure: { undecodable: drop, unrouted: drop } }")]),
+    (
+        "bad_circuit",
+        &[(
+            "enrich.wasm }",
+            "enrich.wasm, circuit: { consecutiveFailures: 0, failureRatio: 2, openFor: 10s, maxOpenFor: 5s } }",
+        )],
+    ),
+    ("circuit_on", &[("enrich.wasm }", "enrich.wasm, circuit: true }")]),
+    (
+        "circuit_ratio_unused",
+        &[("enrich.wasm }", "enrich.wasm, circuit: { consecutiveFailures: 1, failureRatio: 0.2 } }")],
+    ),
     ("shutdown_shorter_than_drain", &[("kafka:", "shutdownTimeout: 3s\nkafka:")]),
     ("bad_listen", &[("kafka:", "probes: { listen: localhost }\nkafka:")]),
     ("missing_variable", &[("groupId: g", "groupId: ${GROUP}")]),

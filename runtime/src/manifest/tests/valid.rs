@@ -40,6 +40,16 @@ fn the_smallest_has_all_the_defaults() {
     };
     assert_eq!(handler.limits, limits);
 
+    let circuit = Circuit {
+        consecutive_failures: 20,
+        failure_ratio: 0.5,
+        window: Duration::from_secs(30),
+        minimum_attempts: 50,
+        open_for: Duration::from_secs(30),
+        max_open_for: Duration::from_secs(300),
+    };
+    assert_eq!(handler.circuit, Some(circuit));
+
     let route = &manifest.routes[0];
     let retry = Retry {
         strategy: Strategy::Exponential(2.0),
@@ -70,6 +80,7 @@ fn the_full_one_says_everything() {
     assert_eq!(manifest.kafka.properties["sasl.password"].reveal(), "hunter2");
     assert_eq!(manifest.kafka.topics[2].start_from, Some(StartFrom::Latest));
     assert_eq!(manifest.handlers["enrich"].sha256.map(|digest| (digest[0], digest[31])), Some((0x9f, 0x08)));
+    assert_eq!(manifest.handlers["audit"].circuit, None);
     assert_eq!(manifest.unmatched, Unhandled::Drop);
 
     let order = &manifest.routes[0];
@@ -117,6 +128,14 @@ defaults:
     let dead_letter = |topic: &str| DeadLetter { topic: topic.to_owned(), omit_large_values: true };
     assert_eq!(route.dead_letter, Exhausted::DeadLetter(dead_letter("mine.dlq")));
     assert_eq!(manifest.unmatched, Unhandled::DeadLetter(dead_letter("all.dlq")));
+}
+
+#[test]
+fn a_circuit_that_is_open_longer_raises_the_bound() {
+    let text = MINIMAL.replace("enrich.wasm }", "enrich.wasm, circuit: { openFor: 10m } }");
+    let circuit = valid(&text).handlers["h"].circuit.unwrap();
+    assert_eq!((circuit.open_for, circuit.max_open_for), (Duration::from_secs(600), Duration::from_secs(600)));
+    assert_eq!(circuit.consecutive_failures, 20, "the rest is built in");
 }
 
 #[test]
