@@ -45,6 +45,9 @@ pub struct Buffer {
     pub bytes: usize,
 }
 
+/// The value of `group.protocol` under which the brokers assign partitions (KIP-848).
+pub const CONSUMER_PROTOCOL: &str = "consumer";
+
 /// The `kafka` section.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Kafka {
@@ -60,6 +63,14 @@ pub struct Kafka {
     pub start_from: StartFrom,
     /// What to do when the committed offset is no longer there.
     pub on_offset_lost: OnOffsetLost,
+}
+
+impl Kafka {
+    /// Whether the brokers assign partitions, and not a member of the group.
+    pub fn has_consumer_protocol(&self) -> bool {
+        let protocol = self.properties.get("group.protocol");
+        protocol.is_some_and(|protocol| protocol.reveal().eq_ignore_ascii_case(CONSUMER_PROTOCOL))
+    }
 }
 
 /// A topic, or a pattern of topics, to consume.

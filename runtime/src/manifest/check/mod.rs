@@ -5,6 +5,7 @@
 mod circuit;
 mod filter;
 mod flow;
+mod group;
 mod handlers;
 mod kafka;
 mod pattern;

@@ -61,6 +61,21 @@ const BROKEN: &[(&str, &[(&str, &str)])] = &[
         "owned_properties",
         &[("groupId: g", "groupId: g\n  properties:\n    enable.auto.commit: true\n    acks: 1\n    sasl.pasword: x")],
     ),
+    (
+        "group_protocol_consumer",
+        &[(
+            "groupId: g",
+            "groupId: g\n  properties:\n    group.protocol: consumer\n    session.timeout.ms: 6000\n    \
+             heartbeat.interval.ms: 500\n    partition.assignment.strategy: range",
+        )],
+    ),
+    ("group_protocol_unknown", &[("groupId: g", "groupId: g\n  properties: { group.protocol: streams }")]),
+    ("strategy_unknown", &[("groupId: g", "groupId: g\n  properties: { partition.assignment.strategy: sticky }")]),
+    (
+        "strategies_mixed",
+        &[("groupId: g", "groupId: g\n  properties: { partition.assignment.strategy: \"cooperative-sticky, range\" }")],
+    ),
+    ("assignor_unused", &[("groupId: g", "groupId: g\n  properties: { group.remote.assignor: uniform }")]),
     ("bad_topics", &[("[orders]", "[\"a b\", \"orders.*\", \"^a(\", \"^a\\\\d\", ok, ok]")]),
     ("bad_servers", &[("localhost:9092", "localhost:99999")]),
     ("bad_retry", &[("handler: h }", "handler: h, retry: { multiplier: 0.5, jitter: 2, maxRetries: 100000 } }")]),

@@ -131,6 +131,24 @@ defaults:
 }
 
 #[test]
+fn group_protocols_can_be_chosen() {
+    for (properties, consumer) in [
+        ("group.protocol: consumer, group.remote.assignor: uniform, group.instance.id: pod-0", true),
+        ("group.protocol: classic, session.timeout.ms: 6000, group.instance.id: pod-0", false),
+        ("partition.assignment.strategy: \"range,roundrobin\"", false),
+        ("partition.assignment.strategy: cooperative-sticky", false),
+    ] {
+        let text = MINIMAL.replace("groupId: g", &format!("groupId: g\n  properties: {{ {properties} }}"));
+        let manifest = valid(&text);
+        assert_eq!(manifest.kafka.has_consumer_protocol(), consumer, "{properties}");
+        let config = crate::kafka::client::consumer(&manifest.kafka);
+        assert!(config.create_native_config().is_ok(), "{properties}");
+        let made: Result<rdkafka::consumer::BaseConsumer, _> = config.create();
+        assert!(made.is_ok(), "librdkafka takes them together: {properties}: {:?}", made.err());
+    }
+}
+
+#[test]
 fn a_circuit_that_is_open_longer_raises_the_bound() {
     let text = MINIMAL.replace("enrich.wasm }", "enrich.wasm, circuit: { openFor: 10m } }");
     let circuit = valid(&text).handlers["h"].circuit.unwrap();
