@@ -65,6 +65,8 @@ pub struct Metrics {
     queue_bytes: IntGauge,
     queue_records: IntGauge,
     paused_partitions: IntGauge,
+    /// The manifest's bound on the bytes of records read and not settled.
+    pub queue_limit_bytes: IntGauge,
     circuits_open: IntGaugeVec,
     circuit_changes: IntCounterVec,
     /// Messages, outputs and dead letters alike, that the producer reported as not written.
@@ -105,6 +107,7 @@ impl Metrics {
             queue_bytes: gauge(&r, "queue_bytes", "Bytes of records read and not settled.")?,
             queue_records: gauge(&r, "queue_records", "Records read and not settled.")?,
             paused_partitions: gauge(&r, "paused_partitions", "Partitions whose reading is paused.")?,
+            queue_limit_bytes: gauge(&r, "queue_limit_bytes", "The bound on outrigger_queue_bytes.")?,
             circuits_open: IntGaugeVec::new(
                 Opts::new("outrigger_circuits_open", "Workers that hold the handler's calls."),
                 &["handler"],

@@ -32,6 +32,8 @@ pub struct Manifest {
     pub drain_timeout: Duration,
     /// What a partition may hold in memory before its reading pauses.
     pub buffer: Buffer,
+    /// Bytes that all partitions may hold together.
+    pub total_bytes: usize,
     /// `/livez`, `/readyz`, `/metrics`; `None`: not served.
     pub probes: Option<SocketAddr>,
 }

@@ -10,6 +10,7 @@ mod harness;
 mod job;
 mod keys;
 mod main_job;
+mod memory;
 mod offsets;
 mod rebalance;
 mod restart;

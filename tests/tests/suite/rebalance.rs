@@ -126,8 +126,8 @@ fn a_static_member_that_comes_back_causes_no_rebalance() {
     kafka.produce(&job.topic, (500..1000).map(event));
     let mut two = member("two");
     two.wait_for("all is committed", PATIENCE, |_| job.committed_all());
-    share(&one, &job).unwrap();
-    share(&two, &job).unwrap();
+    wait_share(&mut one, &job);
+    wait_share(&mut two, &job);
     assert_eq!(rebalances(&one), before, "nothing was taken from the one that stayed");
     one.terminate().must_succeed();
     two.terminate().must_succeed();

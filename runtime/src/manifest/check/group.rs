@@ -55,7 +55,7 @@ impl Check<'_> {
         let kinds: Option<Vec<bool>> = strategy.value.split(',').map(kind).collect();
         match kinds {
             None => {
-                let message = format!("`{STRATEGY}` names a strategy that there is not");
+                let message = format!("`{STRATEGY}` names a strategy that does not exist");
                 self.problems.error(strategy.at, message, "write `cooperative-sticky`, `range` or `roundrobin`");
             }
             Some(kinds) if kinds.contains(&true) && kinds.contains(&false) => {

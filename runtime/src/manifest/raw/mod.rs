@@ -63,7 +63,7 @@ pub(super) struct Manifest {
     #[serde(default)]
     #[schemars(extend("default" = "5s"))]
     pub drain_timeout: Field<Duration>,
-    /// What a partition may hold in memory before its reading pauses.
+    /// What may be held in memory before reading pauses.
     #[serde(default)]
     pub buffer: Field<Buffer>,
     /// The health and metrics endpoints. Default: not served.
@@ -249,7 +249,7 @@ pub(super) enum Unhandled {
     Drop,
 }
 
-/// What a partition may hold in memory before its reading pauses.
+/// What may be held in memory before reading pauses.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Buffer {
@@ -257,10 +257,14 @@ pub(super) struct Buffer {
     #[serde(default)]
     #[schemars(range(min = 1, max = 10_000_000), extend("default" = 10_000))]
     pub records: Field<u64>,
-    /// Their bytes.
+    /// Their bytes, per partition.
     #[serde(default)]
     #[schemars(extend("default" = "16MiB"))]
     pub bytes: Field<Size>,
+    /// Their bytes over all partitions.
+    #[serde(default)]
+    #[schemars(extend("default" = "256MiB"))]
+    pub total_bytes: Field<Size>,
 }
 
 /// The health and metrics endpoints.

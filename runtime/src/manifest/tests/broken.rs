@@ -94,6 +94,7 @@ const BROKEN: &[(&str, &[(&str, &str)])] = &[
         "circuit_ratio_unused",
         &[("enrich.wasm }", "enrich.wasm, circuit: { consecutiveFailures: 1, failureRatio: 0.2 } }")],
     ),
+    ("buffer_above_the_total", &[("kafka:", "buffer: { bytes: 64MiB, totalBytes: 32MiB }\nkafka:")]),
     ("shutdown_shorter_than_drain", &[("kafka:", "shutdownTimeout: 3s\nkafka:")]),
     ("bad_listen", &[("kafka:", "probes: { listen: localhost }\nkafka:")]),
     ("missing_variable", &[("groupId: g", "groupId: ${GROUP}")]),

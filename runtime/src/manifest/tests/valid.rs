@@ -23,6 +23,7 @@ fn the_smallest_has_all_the_defaults() {
     assert_eq!(manifest.shutdown_timeout, Duration::from_secs(20));
     assert_eq!(manifest.drain_timeout, Duration::from_secs(5));
     assert_eq!(manifest.buffer, Buffer { records: 10_000, bytes: 16 << 20 });
+    assert_eq!(manifest.total_bytes, 256 << 20);
     let dead_letter = DeadLetter { topic: "{topic}.dlq".to_owned(), omit_large_values: false };
     assert_eq!(manifest.unmatched, Unhandled::DeadLetter(dead_letter.clone()));
     assert_eq!(manifest.undecodable, Unhandled::DeadLetter(dead_letter.clone()));
@@ -128,6 +129,14 @@ defaults:
     let dead_letter = |topic: &str| DeadLetter { topic: topic.to_owned(), omit_large_values: true };
     assert_eq!(route.dead_letter, Exhausted::DeadLetter(dead_letter("mine.dlq")));
     assert_eq!(manifest.unmatched, Unhandled::DeadLetter(dead_letter("all.dlq")));
+}
+
+#[test]
+fn a_larger_buffer_raises_the_total() {
+    let buffer = |buffer: &str| valid(&(MINIMAL.to_owned() + &format!("buffer: {{ {buffer} }}\n"))).total_bytes;
+    assert_eq!(buffer("bytes: 1GiB"), 1 << 30);
+    assert_eq!(buffer("bytes: 1MiB"), 256 << 20);
+    assert_eq!(buffer("totalBytes: 8MiB"), 8 << 20, "what is said is said");
 }
 
 #[test]
