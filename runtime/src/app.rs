@@ -85,6 +85,8 @@ impl Sidecar {
         let count = worker_count(&manifest);
         let (metrics, health, log) = (Metrics::new()?, Health::new(), Arc::new(KafkaLog::default()));
 
+        metrics.queue_limit_bytes.set(manifest.total_bytes.try_into().unwrap_or(i64::MAX));
+
         // Handlers first: a bad one is known before anything connects.
         let (guests, engine, modules) = match options.guests {
             Some(guests) => (guests, None, Vec::new()),

@@ -18,7 +18,7 @@ use crate::outcome::FailureClass;
 
 mod worker;
 
-pub use worker::{RouteMetrics, Share, WorkerMetrics};
+pub use worker::{CircuitMetrics, RouteMetrics, Share, WorkerMetrics};
 
 /// The content type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -65,6 +65,10 @@ pub struct Metrics {
     queue_bytes: IntGauge,
     queue_records: IntGauge,
     paused_partitions: IntGauge,
+    /// The manifest's bound on the bytes of records read and not settled.
+    pub queue_limit_bytes: IntGauge,
+    circuits_open: IntGaugeVec,
+    circuit_changes: IntCounterVec,
     /// Messages, outputs and dead letters alike, that the producer reported as not written.
     pub publish_errors: IntCounter,
     /// Bytes that guests wrote to stdout, stderr or the log beyond their budget.
@@ -103,6 +107,12 @@ impl Metrics {
             queue_bytes: gauge(&r, "queue_bytes", "Bytes of records read and not settled.")?,
             queue_records: gauge(&r, "queue_records", "Records read and not settled.")?,
             paused_partitions: gauge(&r, "paused_partitions", "Partitions whose reading is paused.")?,
+            queue_limit_bytes: gauge(&r, "queue_limit_bytes", "The bound on outrigger_queue_bytes.")?,
+            circuits_open: IntGaugeVec::new(
+                Opts::new("outrigger_circuits_open", "Workers that hold the handler's calls."),
+                &["handler"],
+            )?,
+            circuit_changes: counters(&r, "circuit_changes_total", "Changes of circuits.", &["handler", "state"])?,
             publish_errors: counter(&r, "publish_errors_total", "Messages reported as not written.")?,
             guest_log_bytes_dropped: counter(&r, "guest_log_bytes_dropped_total", "Log bytes of guests over budget.")?,
             registry: r,
@@ -115,6 +125,7 @@ impl Metrics {
         metrics.registry.register(Box::new(metrics.durations.clone()))?;
         metrics.registry.register(Box::new(metrics.lag_records.clone()))?;
         metrics.registry.register(Box::new(metrics.lag_seconds.clone()))?;
+        metrics.registry.register(Box::new(metrics.circuits_open.clone()))?;
         for result in [CommitResult::Ok, CommitResult::Failed, CommitResult::Unknown] {
             metrics.commits.with_label_values(&[result.as_str()]);
         }
@@ -149,6 +160,15 @@ impl Metrics {
         metrics.count_of(FailureClass::Undecodable);
         metrics.count_of(FailureClass::Unrouted);
         metrics
+    }
+
+    /// A worker's share of what is said of a handler's circuits. Its series exist from now on, at 0.
+    pub fn circuit(&self, handler: &str) -> CircuitMetrics {
+        let changes = |state| self.circuit_changes.with_label_values(&[handler, state]);
+        CircuitMetrics {
+            open: Share::of(&self.circuits_open.with_label_values(&[handler])),
+            changes: ["open", "half-open", "closed"].map(|state| (state, changes(state))),
+        }
     }
 
     /// A worker's shares of the gauges that all workers add up to.

@@ -1,9 +1,10 @@
 //! What the way of a record says about itself, for `outrigger dev`: one
-//! observation per outcome.
+//! observation per outcome and per change of a circuit.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::dispatch::breaker::Change;
 use crate::outcome::FailureClass;
 
 /// Something that happened to one record.
@@ -43,6 +44,26 @@ pub enum What {
         reason: String,
         /// Until the next attempt.
         delay: Duration,
+    },
+    /// An attempt that probed an open circuit failed. It is not counted as one of
+    /// the record's attempts; another follows once the circuit is closed or it is
+    /// this record's turn to probe again.
+    Probed {
+        /// Of the failure.
+        class: FailureClass,
+        /// Of the failure.
+        reason: String,
+        /// Until the next probe, of this record or another.
+        delay: Duration,
+    },
+    /// A circuit changed with this record's attempt.
+    Circuit {
+        /// Whose circuit, on the record's worker.
+        handler: Arc<str>,
+        /// What became of it.
+        change: Change,
+        /// Of the attempt's failure, where one opened it.
+        class: Option<FailureClass>,
     },
     /// The dead letter is acknowledged.
     DeadLettered {

@@ -288,8 +288,9 @@ impl Session {
 fn for_broker(mut manifest: Manifest, broker: &Broker, probes: Option<SocketAddr>) -> Manifest {
     let kafka = &mut manifest.kafka;
     kafka.bootstrap_servers = broker.bootstrap_servers().to_owned();
-    // The embedded broker knows neither TLS nor SASL.
-    kafka.properties.retain(|name, _| !["security.", "sasl.", "ssl."].iter().any(|of| name.starts_with(of)));
+    // The embedded broker knows neither TLS nor SASL, and its groups are classic ones.
+    const ELSEWHERE: [&str; 5] = ["security.", "sasl.", "ssl.", "group.protocol", "group.remote."];
+    kafka.properties.retain(|name, _| !ELSEWHERE.iter().any(|of| name.starts_with(of)));
     // The samples are there before the group is: `latest` would begin behind them.
     kafka.start_from = StartFrom::Earliest;
     kafka.topics.iter_mut().for_each(|topic| topic.start_from = None);

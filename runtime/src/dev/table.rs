@@ -109,10 +109,13 @@ impl Tally {
     /// Counts an observation.
     pub fn add(&mut self, observation: &Observation) {
         let Observation { route, topic, partition, offset, what, .. } = observation;
+        if let What::Circuit { .. } = what {
+            return;
+        }
         let row = self.routes.entry(route.clone()).or_default();
         let seen = self.seen.entry((route.clone(), (topic.clone(), *partition))).or_default();
         row.taken += u64::from(seen.taken.set(*offset));
-        if let What::Retry { .. } = what {
+        if let What::Retry { .. } | What::Probed { .. } = what {
             row.retried += 1;
             return;
         }
@@ -124,14 +127,16 @@ impl Tally {
             match what {
                 What::Handled { .. } => row.handled += 1,
                 What::DeadLettered { .. } => row.dead_lettered += 1,
-                What::Dropped { .. } | What::Retry { .. } => row.dropped += 1,
+                What::Dropped { .. } | What::Retry { .. } | What::Probed { .. } | What::Circuit { .. } => {
+                    row.dropped += 1
+                }
             }
         }
         // What was written was written, be it for the second time.
         match what {
             What::Handled { outputs, .. } => row.outputs += *outputs as u64,
             What::DeadLettered { topic, .. } => *self.dead_letters.entry(topic.clone()).or_default() += 1,
-            What::Dropped { .. } | What::Retry { .. } => {}
+            What::Dropped { .. } | What::Retry { .. } | What::Probed { .. } | What::Circuit { .. } => {}
         }
     }
 

@@ -45,6 +45,7 @@ fn manifest(topics: &[&str]) -> Manifest {
         shutdown_timeout: Duration::from_secs(20),
         drain_timeout: Duration::from_secs(5),
         buffer: Buffer { records: 1000, bytes: 1 << 20 },
+        total_bytes: 1 << 20,
         probes: None,
     }
 }

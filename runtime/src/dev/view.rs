@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use super::table::Tally;
+use crate::dispatch::breaker::Change;
 use crate::logging::no_colour;
 use crate::observe::{Observation, What};
 
@@ -105,6 +106,20 @@ fn describe(observation: &Observation, colour: bool, route_width: usize) -> Stri
             let detail = format!("again in {} (attempt {})  {class}: ", millis(*delay), observation.attempt);
             ("retry", "33", detail + &printable(reason))
         }
+        What::Probed { class, reason, delay } => {
+            let detail = format!("probed in vain, next probe in {}  {class}: ", millis(*delay));
+            ("probe", "33", detail + &printable(reason))
+        }
+        What::Circuit { handler, change, class } => {
+            let code = if *change == Change::Closed { "32" } else { "31" };
+            let class = class.map(|class| format!(" ({class})")).unwrap_or_default();
+            let detail = match change {
+                Change::Opened { why, length } => format!("{why}{class}: no calls for {}", millis(*length)),
+                Change::HalfOpened => "this record probes".to_owned(),
+                Change::Closed => "it works again".to_owned(),
+            };
+            ("circuit", code, format!("{handler} {}: {detail}", change.state()))
+        }
         What::DeadLettered { class, reason, topic } => {
             ("dead letter", "31", format!("→ {topic}  {class}: {}", printable(reason)))
         }
@@ -154,6 +169,7 @@ fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dispatch::breaker::Why;
     use crate::outcome::FailureClass;
 
     fn observation(what: What) -> Observation {
@@ -166,9 +182,22 @@ mod tests {
         let reason = "stock service unavailable".to_owned();
         let (class, delay) = (FailureClass::Dependency, Duration::from_millis(200));
         let handled = What::Handled { outputs: 1, duration: Duration::from_micros(420) };
+        let circuit = |change, class| What::Circuit { handler: "stock".into(), change, class };
+        let opened = Change::Opened { why: Why::InARow(20), length: Duration::from_secs(30) };
+        let probed = What::Probed { class, reason: reason.clone(), delay: Duration::from_secs(60) };
         let retry = What::Retry { class, reason: reason.clone(), delay };
         let dead = What::DeadLettered { class, reason: reason.clone(), topic: "shop.orders.dlq".into() };
-        let lines = [handled, retry, dead, What::Dropped { class, reason }].map(|what| {
+        let lines = [
+            handled,
+            retry,
+            dead,
+            What::Dropped { class, reason },
+            circuit(opened, Some(class)),
+            circuit(Change::HalfOpened, None),
+            probed,
+            circuit(Change::Closed, None),
+        ]
+        .map(|what| {
             let mut out = Vec::new();
             View::new(&mut out, Style { colour: false, live: false }, 14).observe(&observation(what)).unwrap();
             String::from_utf8(out).unwrap()
@@ -180,7 +209,13 @@ mod tests {
              dependency: stock service unavailable\n\
              dead letter  order-created   shop.orders/2@17  id=o-17  → shop.orders.dlq  \
              dependency: stock service unavailable\n\
-             dropped      order-created   shop.orders/2@17  id=o-17  dependency: stock service unavailable\n"
+             dropped      order-created   shop.orders/2@17  id=o-17  dependency: stock service unavailable\n\
+             circuit      order-created   shop.orders/2@17  id=o-17  \
+             stock open: 20 attempts in a row failed (dependency): no calls for 30000 ms\n\
+             circuit      order-created   shop.orders/2@17  id=o-17  stock half-open: this record probes\n\
+             probe        order-created   shop.orders/2@17  id=o-17  probed in vain, next probe in 60000 ms  \
+             dependency: stock service unavailable\n\
+             circuit      order-created   shop.orders/2@17  id=o-17  stock closed: it works again\n"
         );
     }
 

@@ -5,5 +5,6 @@
 //! whose turn it is.
 
 pub mod backoff;
+pub mod breaker;
 pub mod lanes;
 pub mod retry_queue;

@@ -62,7 +62,11 @@ pub fn consumer(kafka: &Kafka) -> ClientConfig {
     defaults.set("queued.min.messages", "20000");
     // With the default of 1 s a partition stalls whenever its queue was full once.
     defaults.set("fetch.queue.backoff.ms", "5");
-    defaults.set("partition.assignment.strategy", "cooperative-sticky");
+    // The default is range, which takes every partition away at each rebalance. Under
+    // the consumer protocol the brokers assign, and librdkafka refuses a strategy.
+    if !kafka.has_consumer_protocol() {
+        defaults.set("partition.assignment.strategy", "cooperative-sticky");
+    }
     defaults.set("isolation.level", "read_committed");
     // Partitions that are added are seen within this time; the default is 5 minutes.
     defaults.set("topic.metadata.refresh.interval.ms", "30000");

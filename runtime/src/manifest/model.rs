@@ -32,6 +32,8 @@ pub struct Manifest {
     pub drain_timeout: Duration,
     /// What a partition may hold in memory before its reading pauses.
     pub buffer: Buffer,
+    /// Bytes that all partitions may hold together.
+    pub total_bytes: usize,
     /// `/livez`, `/readyz`, `/metrics`; `None`: not served.
     pub probes: Option<SocketAddr>,
 }
@@ -44,6 +46,9 @@ pub struct Buffer {
     /// Bytes per partition.
     pub bytes: usize,
 }
+
+/// The value of `group.protocol` under which the brokers assign partitions (KIP-848).
+pub const CONSUMER_PROTOCOL: &str = "consumer";
 
 /// The `kafka` section.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,6 +65,14 @@ pub struct Kafka {
     pub start_from: StartFrom,
     /// What to do when the committed offset is no longer there.
     pub on_offset_lost: OnOffsetLost,
+}
+
+impl Kafka {
+    /// Whether the brokers assign partitions, and not a member of the group.
+    pub fn has_consumer_protocol(&self) -> bool {
+        let protocol = self.properties.get("group.protocol");
+        protocol.is_some_and(|protocol| protocol.reveal().eq_ignore_ascii_case(CONSUMER_PROTOCOL))
+    }
 }
 
 /// A topic, or a pattern of topics, to consume.
@@ -117,6 +130,26 @@ pub struct Handler {
     pub limits: Limits,
     /// What it may reach.
     pub allow: Allow,
+    /// When its calls are held because they fail; `None`: never.
+    pub circuit: Option<Circuit>,
+}
+
+/// When a handler's calls are held because they fail. Each worker has a circuit
+/// of its own for each handler.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Circuit {
+    /// Failed attempts in a row that open it, at least 1.
+    pub consecutive_failures: u32,
+    /// Share of failed attempts within the window, above 0 and at most 1, that opens it.
+    pub failure_ratio: f64,
+    /// How far back the share looks.
+    pub window: Duration,
+    /// Attempts within the window below which their share says nothing, at least 1.
+    pub minimum_attempts: u32,
+    /// How long it is open before one call probes.
+    pub open_for: Duration,
+    /// The bound on that time, which doubles with each probe that fails. Not below `open_for`.
+    pub max_open_for: Duration,
 }
 
 /// Whether an instance serves more than one call.

@@ -65,11 +65,27 @@ fn a_gauge_is_the_sum_of_its_shares() {
     assert_eq!(line(&metrics, "outrigger_queue_records").as_deref(), Some("4"));
 }
 
+#[test]
+fn a_circuit_counts_as_open_until_it_is_closed() {
+    use crate::dispatch::breaker::{Change, Why};
+    let metrics = Metrics::new().unwrap();
+    let (mut one, _other) = (metrics.circuit("h"), metrics.circuit("h"));
+    let open = || line(&metrics, r#"outrigger_circuits_open{handler="h"}"#).unwrap();
+    assert_eq!(open(), "0");
+    let opened = Change::Opened { why: Why::Probe, length: Duration::from_secs(1) };
+    for (change, holds) in [(opened, "1"), (Change::HalfOpened, "1"), (opened, "1"), (Change::Closed, "0")] {
+        one.changed(change);
+        assert_eq!(open(), holds);
+    }
+    let changes = |state| line(&metrics, &format!(r#"outrigger_circuit_changes_total{{handler="h",state="{state}"}}"#));
+    assert_eq!(["open", "half-open", "closed"].map(|state| changes(state).unwrap()), ["2", "1", "1"]);
+}
+
 /// Name -> (type, labels), as the registry has them.
 fn registered() -> BTreeMap<String, (String, String)> {
     let metrics = Metrics::new().unwrap();
     metrics.records("t").inc();
-    let _route = metrics.route("r", "h");
+    let _route = (metrics.route("r", "h"), metrics.circuit("h"));
     metrics.set_lag("t", 0, Some(1), Some(Duration::ZERO));
     let describe = |family: &prometheus::proto::MetricFamily| {
         let labels = family.get_metric()[0].get_label().iter().map(|label| label.name());

@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
-use prometheus::IntGauge;
 use prometheus::local::{LocalHistogram, LocalIntCounter};
+use prometheus::{IntCounter, IntGauge};
 
 use super::Metrics;
+use crate::dispatch::breaker::Change;
 use crate::outcome::FailureClass;
 
 /// One worker's counters for one route. What it counts shows after
@@ -119,6 +120,25 @@ pub struct WorkerMetrics {
     pub queue_records: Share,
     /// The worker's partitions whose reading is paused.
     pub paused_partitions: Share,
+}
+
+/// What one worker says of one handler's circuit.
+#[derive(Debug)]
+pub struct CircuitMetrics {
+    pub(super) open: Share,
+    pub(super) changes: [(&'static str, IntCounter); 3],
+}
+
+impl CircuitMetrics {
+    /// Counts a change. Until it is closed again, a half-open circuit holds all calls but one and counts as open.
+    pub fn changed(&mut self, change: Change) {
+        self.open.set(usize::from(change != Change::Closed));
+        for (state, counter) in &self.changes {
+            if *state == change.state() {
+                counter.inc();
+            }
+        }
+    }
 }
 
 /// A part of a gauge: the gauge shows the sum of all its shares. A share that

@@ -1,5 +1,6 @@
 //! Whether the process is alive and ready, as its parts report it.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -50,6 +51,8 @@ struct Shared {
     /// Per component, in the order of `Component::ALL`: why it is not ready.
     not_ready: Mutex<[Option<String>; 5]>,
     hearts: Mutex<Vec<Arc<Beats>>>,
+    /// By handler and worker: why its calls are held.
+    circuits: Mutex<BTreeMap<String, BTreeMap<usize, String>>>,
 }
 
 /// When a thread last said that it is alive.
@@ -78,7 +81,14 @@ impl Health {
     /// No component is ready yet, and no thread is watched.
     pub fn new() -> Health {
         let not_ready = Mutex::new(std::array::from_fn(|_| Some("not started yet".to_owned())));
-        Health { shared: Arc::new(Shared { began: Instant::now(), not_ready, hearts: Mutex::default() }) }
+        Health {
+            shared: Arc::new(Shared {
+                began: Instant::now(),
+                not_ready,
+                hearts: Mutex::default(),
+                circuits: Mutex::default(),
+            }),
+        }
     }
 
     /// Says that a component works.
@@ -90,6 +100,20 @@ impl Health {
     /// may ask the probes: it must hold no secret.
     pub fn not_ready(&self, component: Component, reason: impl Display) {
         locked(&self.shared.not_ready)[component as usize] = Some(reason.to_string());
+    }
+
+    /// Says why a worker holds a handler's calls, or with `None` that it does not. It
+    /// shows in the detail of readiness and changes nothing else: an orchestrator
+    /// that took the process away, or restarted it, would not mend what the handler
+    /// depends on, and the other handlers work. The same as above holds for the reason.
+    pub fn circuit(&self, handler: &str, worker: usize, why: Option<String>) {
+        let mut circuits = locked(&self.shared.circuits);
+        let workers = circuits.entry(handler.to_owned()).or_default();
+        match why {
+            Some(why) => _ = workers.insert(worker, why),
+            None => _ = workers.remove(&worker),
+        }
+        circuits.retain(|_, workers| !workers.is_empty());
     }
 
     /// Whether this component is ready.
@@ -140,7 +164,12 @@ impl Health {
         };
         let components = Component::ALL.into_iter().map(describe).collect::<Map<_, _>>();
         let ok = not_ready.iter().all(Option::is_none);
-        Report { ok, body: json!({ "ready": ok, "components": components }).to_string() }
+        let describe = |(handler, workers): (&String, &BTreeMap<usize, String>)| {
+            let reason = workers.values().next();
+            (handler.clone(), json!({ "heldOnWorkers": workers.len(), "reason": reason }))
+        };
+        let circuits = locked(&self.shared.circuits).iter().map(describe).collect::<Map<_, _>>();
+        Report { ok, body: json!({ "ready": ok, "components": components, "circuits": circuits }).to_string() }
     }
 }
 
@@ -196,6 +225,25 @@ mod tests {
         assert!(!report.ok);
         assert_eq!(body["components"]["dead_letters"]["reason"], "shop.orders.dlq: unknown topic");
         assert_eq!(body["components"]["consumer"], json!({ "ready": true }));
+    }
+
+    #[test]
+    fn an_open_circuit_shows_and_changes_nothing() {
+        let health = Health::new();
+        Component::ALL.into_iter().for_each(|component| health.ready(component));
+        let circuits = || {
+            let report = health.readiness();
+            assert!(report.ok);
+            serde_json::from_str::<Value>(&report.body).unwrap()["circuits"].clone()
+        };
+        assert_eq!(circuits(), json!({}));
+        health.circuit("enrich", 1, Some("20 attempts in a row failed".to_owned()));
+        health.circuit("enrich", 0, Some("the probing attempt failed".to_owned()));
+        assert_eq!(circuits(), json!({ "enrich": { "heldOnWorkers": 2, "reason": "the probing attempt failed" } }));
+        health.circuit("enrich", 0, None);
+        assert_eq!(circuits()["enrich"]["heldOnWorkers"], 1);
+        health.circuit("enrich", 1, None);
+        assert_eq!(circuits(), json!({}));
     }
 
     #[test]

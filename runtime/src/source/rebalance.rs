@@ -25,6 +25,7 @@ use crate::manifest::Manifest;
 use crate::probes::{Component, Health};
 use crate::worker::Released;
 use crate::worker::account::Account;
+use crate::worker::total::Total;
 
 /// How long the commit of a revoke may take.
 const COMMIT: Duration = Duration::from_secs(3);
@@ -36,6 +37,8 @@ pub type Interrupt = Arc<dyn Fn() + Send + Sync>;
 /// that one thread only, and never held across a call of `poll`.
 pub struct Context {
     manifest: Arc<Manifest>,
+    /// What all partitions have in memory.
+    total: Arc<Total>,
     assignment: Mutex<Assignment<Context>>,
     committer: OnceLock<Mutex<Committer>>,
     consumer: OnceLock<Weak<BaseConsumer<Context>>>,
@@ -56,6 +59,7 @@ impl Context {
         log: Arc<KafkaLog>,
     ) -> Context {
         Context {
+            total: Total::new(manifest.total_bytes),
             manifest,
             assignment: Mutex::new(assignment),
             committer: OnceLock::new(),
@@ -163,7 +167,8 @@ impl Context {
         let bell = Bell::new(self.thread.clone());
         match PartitionQueue::split(consumer, &topic, partition, bell) {
             Some(queue) => {
-                let account = Account::new(topic, partition, position, self.manifest.buffer);
+                let total = self.total.clone();
+                let account = Account::sharing(total, topic, partition, position, self.manifest.buffer);
                 self.assignment().add(account, queue, began_ms);
             }
             None => self.fail(format!("{topic}/{partition}: the client has no queue for this partition")),

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::*};
 
+use super::total::Total;
 use crate::manifest::Buffer;
 
 /// One assignment of one partition. A later assignment of the same partition has another.
@@ -16,12 +17,18 @@ pub struct Account {
     /// Set when the partition was taken away: guests see it and stop.
     pub fence: Arc<AtomicBool>,
     limit: Buffer,
+    /// What all partitions have in memory.
+    total: Arc<Total>,
+    /// Settled bytes that the total does not know of yet; only the worker writes it.
+    kept_back: AtomicUsize,
     records: AtomicUsize,
     bytes: AtomicUsize,
     /// Of these records, those that the worker has not looked at yet.
     unread: AtomicUsize,
     span: AtomicUsize,
     blocked: AtomicBool,
+    /// There was room but for the total: reading goes on once nothing is under way.
+    held_up: AtomicBool,
     astray: AtomicBool,
     position: AtomicI64,
     oldest_ms: AtomicI64,
@@ -40,28 +47,57 @@ const SPAN: usize = 8;
 const READ_AHEAD: usize = 256;
 
 impl Account {
-    /// A partition that was assigned at `position`, the next offset to read.
+    /// A partition that was assigned at `position`, the next offset to read, and that
+    /// shares no bound with others.
     pub fn new(topic: Arc<str>, partition: i32, position: i64, limit: Buffer) -> Arc<Account> {
+        Account::sharing(Total::new(usize::MAX), topic, partition, position, limit)
+    }
+
+    /// The same with a bound on all partitions whose accounts share `total`.
+    pub fn sharing(total: Arc<Total>, topic: Arc<str>, partition: i32, position: i64, limit: Buffer) -> Arc<Account> {
         Arc::new(Account {
             topic,
             partition,
             fence: Arc::new(AtomicBool::new(false)),
             limit,
+            total,
+            kept_back: AtomicUsize::new(0),
             records: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
             unread: AtomicUsize::new(0),
             span: AtomicUsize::new(0),
             blocked: AtomicBool::new(false),
+            held_up: AtomicBool::new(false),
             astray: AtomicBool::new(false),
             position: AtomicI64::new(position),
             oldest_ms: AtomicI64::new(NONE),
         })
     }
 
-    /// How many more records may be read now. The bound on bytes is passed by at
+    /// How many more records may be read now. The bounds on bytes are passed by at
     /// most one batch. 0 marks the partition as blocked until the worker has freed
-    /// half of each bound.
+    /// half of each of its own bounds; or, where only the total is reached, until that
+    /// has come down or nothing of this partition is under way.
+    ///
+    /// So a partition that has nothing under way always has room: those that stand
+    /// still cannot stop the others, however much of the total they hold. The total
+    /// is passed by at most one batch for each partition.
     pub fn room(&self) -> usize {
+        let room = self.own_room();
+        if room == 0 || self.total.has_room() {
+            return room;
+        }
+        if self.records.load(Acquire) > 0 {
+            // Sequentially consistent, as is `release`, for the same reason as below.
+            self.held_up.store(true, SeqCst);
+            if self.records.load(SeqCst) > 0 {
+                return 0;
+            }
+        }
+        room
+    }
+
+    fn own_room(&self) -> usize {
         if !self.blocked.load(Acquire) {
             let room = self.room_now();
             if room > 0 {
@@ -91,7 +127,8 @@ impl Account {
     /// Whether reading waits for records to be settled. A worker that is busy holds
     /// reading up too, for moments; that is not meant.
     pub fn is_full(&self) -> bool {
-        self.blocked.load(Acquire) && !self.is_half_free()
+        let by_total = || self.held_up.load(Acquire) && self.total.is_full() && self.unsettled() > 0;
+        (self.blocked.load(Acquire) && !self.is_half_free()) || by_total()
     }
 
     /// Counts records that are handed to the worker.
@@ -99,6 +136,7 @@ impl Account {
         self.records.fetch_add(records, AcqRel);
         self.unread.fetch_add(records, AcqRel);
         self.bytes.fetch_add(bytes, AcqRel);
+        self.total.add(bytes);
     }
 
     /// Counts one record that the worker looks at. True as for [`Account::release`].
@@ -107,12 +145,24 @@ impl Account {
         self.unblock()
     }
 
-    /// Counts settled records off. True when a blocked partition may be read again:
-    /// the polling thread is then to be woken.
+    /// Counts settled records off. True when a blocked partition, this one or where
+    /// the total was reached any, may be read again: the polling thread is then to be woken.
+    /// Only the partition's worker calls this.
     pub fn release(&self, records: usize, bytes: usize) -> bool {
-        self.records.fetch_sub(records, SeqCst);
+        let left = self.records.fetch_sub(records, SeqCst) - records;
         self.bytes.fetch_sub(bytes, SeqCst);
-        self.unblock()
+        let total = self.release_total(bytes, left == 0);
+        let empty = self.held_up.load(SeqCst) && self.records.load(SeqCst) == 0 && self.held_up.swap(false, AcqRel);
+        self.unblock() | total | empty
+    }
+
+    /// Takes bytes off the total, in portions: each time would have the workers wait
+    /// for each other. What is kept back is told at the latest with the last record.
+    fn release_total(&self, bytes: usize, all: bool) -> bool {
+        let kept_back = self.kept_back.load(Relaxed) + bytes;
+        let tell = all || kept_back >= self.total.portion();
+        self.kept_back.store(if tell { 0 } else { kept_back }, Relaxed);
+        tell && self.total.sub(kept_back)
     }
 
     fn unblock(&self) -> bool {
@@ -178,35 +228,13 @@ impl Account {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reading_stops_at_the_bound_and_goes_on_at_half() {
-        let account = Account::new("t".into(), 0, 0, Buffer { records: 10, bytes: 1000 });
-        assert_eq!(account.room(), 10);
-        account.add(10, 100);
-        assert_eq!(account.room(), 0);
-        assert!(account.blocked.load(Acquire));
-        assert!(!account.release(4, 40));
-        assert_eq!(account.room(), 0, "still above half");
-        assert!(account.release(1, 10), "the one release that crosses half wakes the reader");
-        assert!(!account.release(1, 10));
-        assert_eq!(account.room(), 6);
-        account.add(1, 2000);
-        assert_eq!(account.room(), 0, "the bound on bytes");
-    }
-
-    #[test]
-    fn reading_stops_where_settled_records_pile_up_behind_one_that_is_not() {
-        let account = Account::new("t".into(), 0, 0, Buffer { records: 10, bytes: 1000 });
-        account.add(2, 20);
-        account.set_position(0, 10 * SPAN);
-        assert!(!account.release(1, 10));
-        assert_eq!(account.room(), 0);
-        account.set_position(10 * SPAN as i64, 0);
-        assert!(account.release(1, 10));
-        assert_eq!(account.room(), 10);
+impl Drop for Account {
+    /// What a partition held in memory when it was taken away is in no memory any
+    /// more. Nobody is woken: a rebalance goes on for longer than the polling thread sleeps.
+    fn drop(&mut self) {
+        self.total.sub(*self.bytes.get_mut() + *self.kept_back.get_mut());
     }
 }
+
+#[cfg(test)]
+mod tests;

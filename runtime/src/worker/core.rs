@@ -6,7 +6,8 @@
 //! its lanes; [`Core::next`] hands out its call; [`Core::called`] takes the
 //! outcome; [`Core::acknowledged`] what became of its outputs or its dead letter;
 //! and `settle` counts it as settled, the one exit. What becomes of outcomes is in
-//! `core/settle.rs`, messages on their way are in `core/messages.rs`.
+//! `core/settle.rs`, messages on their way are in `core/messages.rs`, calls that are
+//! held while their handler fails in `core/circuit.rs`.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
@@ -22,6 +23,7 @@ use super::effect::{CallOrder, Channel, Effect, RunId, Slot, Token};
 use super::partition::{Body, Entry, NO_ROUTE, Partition, Run, Stage};
 use super::plan::{Plan, PlannedHandler};
 use crate::commit::offsets::NotAscending;
+use crate::dispatch::breaker::Breaker;
 use crate::dispatch::lanes::Claim;
 use crate::dispatch::retry_queue::RetryQueue;
 use crate::envelope::Envelope;
@@ -41,6 +43,7 @@ const MESSAGE_BYTES: usize = 64 << 20;
 /// those that are called soon after are still in the processor's cache.
 const CALLS_AHEAD: usize = 64;
 
+mod circuit;
 mod messages;
 mod settle;
 
@@ -80,10 +83,11 @@ pub struct Core {
 }
 
 /// A handler's queue within this worker.
-#[derive(Default)]
 struct Desk {
     ready: VecDeque<RunId>,
     calling: usize,
+    /// `None`: its calls are never held.
+    breaker: Option<Breaker>,
 }
 
 /// What waits for a time.
@@ -108,7 +112,7 @@ struct InFlight {
 impl Core {
     /// A worker without partitions.
     pub fn new(plan: Arc<Plan>, group: Arc<str>, observing: bool, seed: u64, now: Now) -> Core {
-        let desks = plan.handlers.iter().map(|_| Desk::default()).collect();
+        let desks = plan.handlers.iter().map(|handler| Desk::new(handler, now)).collect();
         Core {
             plan,
             group,
@@ -172,8 +176,8 @@ impl Core {
         partition.account.fence.store(true, std::sync::atomic::Ordering::Release);
         for (_, entry) in &partition.entries {
             for run in &entry.runs {
-                if matches!(run.stage, Stage::Calling) {
-                    self.desks[self.plan.handler_of[run.route]].calling -= 1;
+                if let Stage::Calling { probe } = run.stage {
+                    self.desks[self.plan.handler_of[run.route]].given_up(probe);
                 }
             }
         }
@@ -199,13 +203,14 @@ impl Core {
     // ---- records come in ----
 
     /// Whether records are to be delivered: there is not enough to call for a while.
-    /// A handler with all its calls under way does not count: what waits for it
-    /// must not hold the other handlers' records up.
+    /// A handler with all its calls under way does not count, nor one whose calls are
+    /// held: what waits for it must not hold the other handlers' records up.
     pub fn is_short_of_calls(&self) -> bool {
-        let callable = |(desk, handler): (&Desk, &PlannedHandler)| match desk.calling < handler.concurrency {
-            true => desk.ready.len(),
-            false => 0,
-        };
+        let callable =
+            |(desk, handler): (&Desk, &PlannedHandler)| match desk.calling < handler.concurrency && desk.is_closed() {
+                true => desk.ready.len(),
+                false => 0,
+            };
         self.desks.iter().zip(&self.plan.handlers).map(callable).sum::<usize>() < CALLS_AHEAD
     }
 
@@ -292,7 +297,7 @@ impl Core {
         }
         for step in 0..self.desks.len() {
             let handler = (self.turn + step) % self.desks.len();
-            while self.desks[handler].calling < self.plan.handlers[handler].concurrency {
+            while self.desks[handler].may_call(&self.plan.handlers[handler], self.now.instant) {
                 let Some(id) = self.desks[handler].ready.pop_front() else { break };
                 let Some(partition) = self.partition(id.slot) else { continue };
                 // What waits when a partition drains is forgotten with it.
@@ -302,18 +307,20 @@ impl Core {
                 let entry = &mut partition.entries[id.entry as usize];
                 let run = &mut entry.runs[id.run as usize];
                 let Some(envelope) = entry.body.event().cloned() else { continue };
-                run.stage = Stage::Calling;
+                run.stage = Stage::Calling { probe: false };
                 partition.active += 1;
-                let order = CallOrder {
+                let mut order = CallOrder {
                     run: id,
                     handler,
                     route: run.route,
                     envelope,
                     account: partition.account.clone(),
                     attempt: run.failures + 1,
+                    probe: false,
                 };
                 self.desks[handler].calling += 1;
                 self.turn = handler + 1;
+                order.probe = self.call_begins(id, handler);
                 return Some(Effect::Call(order));
             }
         }
@@ -324,14 +331,19 @@ impl Core {
     pub fn called(&mut self, id: RunId, outcome: Outcome, duration: Duration) {
         let Some(partition) = self.partition(id.slot) else { return };
         let run = &mut partition.entries[id.entry as usize].runs[id.run as usize];
-        run.stage = Stage::Waiting;
+        let probe = matches!(std::mem::replace(&mut run.stage, Stage::Waiting), Stage::Calling { probe: true });
         let route = run.route;
         partition.active -= 1;
-        self.desks[self.plan.handler_of[route]].calling -= 1;
+        let handler = self.plan.handler_of[route];
+        self.desks[handler].calling -= 1;
+        let length = self.call_ended(id, handler, probe, &outcome);
         match outcome {
             Outcome::Handled(outputs) if outputs.is_empty() => self.handled(id, 0, duration),
             Outcome::Handled(outputs) => self.publish_outputs(id, route, outputs, duration),
-            Outcome::Failed(failure) => self.failed(id, failure, duration),
+            Outcome::Failed(failure) => match length {
+                Some(length) => self.probed(id, handler, failure, length),
+                None => self.failed(id, failure, duration),
+            },
             Outcome::Busy => self.parked.push(self.now.instant + HOST_RETRY, Parked::Attempt(id)),
             // The partition is being taken away; it is released next.
             Outcome::Fenced => {}
@@ -365,9 +377,9 @@ impl Core {
         }
     }
 
-    /// When [`Core::advance`] has something to do next.
+    /// When [`Core::advance`], or after it [`Core::next`], has something to do next.
     pub fn next_due(&self) -> Option<Instant> {
-        self.parked.next_due()
+        self.parked.next_due().into_iter().chain(self.next_probe()).min()
     }
 
     // ---- what others want to know ----

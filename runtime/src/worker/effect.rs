@@ -98,6 +98,8 @@ pub struct CallOrder {
     pub account: Arc<Account>,
     /// 1 for the first.
     pub attempt: u32,
+    /// Whether it probes its handler's circuit.
+    pub probe: bool,
 }
 
 /// What became of a message that was handed to a producer.

@@ -23,6 +23,7 @@ mod partition;
 pub mod plan;
 pub mod report;
 mod shell;
+pub mod total;
 
 pub use shell::run;
 

@@ -73,6 +73,8 @@ pub(super) struct Run {
     pub first_attempt: Option<SystemTime>,
     /// When the last attempt that failed began.
     pub last_attempt: Option<SystemTime>,
+    /// An attempt of it has probed a circuit and failed without being counted.
+    pub probed: bool,
     pub stage: Stage,
 }
 
@@ -83,7 +85,10 @@ pub(super) enum Stage {
     /// Undecodable or unrouted: waits for its lane, and then for its policy's end.
     Refused(Box<Failure>),
     /// A call is under way.
-    Calling,
+    Calling {
+        /// It tells whether the handler's circuit closes.
+        probe: bool,
+    },
     /// The handler answered; its outputs wait for their acknowledgements.
     Publishing(Box<Publishing>),
     /// Waits for its next attempt.
@@ -108,7 +113,7 @@ pub(super) struct Publishing {
 
 impl Run {
     pub fn new(route: usize) -> Run {
-        Run { route, failures: 0, first_attempt: None, last_attempt: None, stage: Stage::Waiting }
+        Run { route, failures: 0, first_attempt: None, last_attempt: None, probed: false, stage: Stage::Waiting }
     }
 }
 

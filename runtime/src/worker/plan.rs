@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::manifest::Manifest;
+use crate::manifest::{Circuit, Manifest};
 use crate::route::Router;
 
 /// The decisions of one generation; no modules in it.
@@ -27,6 +27,8 @@ pub struct PlannedHandler {
     pub concurrency: usize,
     /// Topics that outputs may name, beside the route's.
     pub topics: Vec<String>,
+    /// When its calls are held because they fail.
+    pub circuit: Option<Circuit>,
 }
 
 impl Plan {
@@ -42,6 +44,7 @@ impl Plan {
                 digest: digest(&handler.name),
                 concurrency: handler.concurrency,
                 topics: handler.allow.topics.clone(),
+                circuit: handler.circuit,
             })
             .collect();
         let of = |name: &str| handlers.iter().position(|handler| &*handler.name == name).unwrap_or_default();

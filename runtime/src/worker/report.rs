@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 use super::core::Core;
 use super::effect::Channel;
 use super::plan::Plan;
-use crate::metrics::{Metrics, RouteMetrics, WorkerMetrics};
+use crate::dispatch::breaker::Change;
+use crate::metrics::{CircuitMetrics, Metrics, RouteMetrics, WorkerMetrics};
 use crate::observe::{Observation, What};
+use crate::outcome::FailureClass;
 use crate::probes::{Component, Health};
 
 /// Log lines about failures per second and worker; more are counted and summed up.
@@ -30,6 +32,11 @@ impl Troubles {
         health.ready(Component::Producer);
         health.ready(Component::DeadLetters);
         Arc::new(Troubles { health, of: Mutex::new(vec![[None, None]; workers]) })
+    }
+
+    /// Says in the detail of readiness why a worker holds a handler's calls, or that it does not.
+    fn circuit(&self, worker: usize, handler: &str, why: Option<String>) {
+        self.health.circuit(handler, worker, why);
     }
 
     fn set(&self, worker: usize, channel: Channel, trouble: Option<&str>) {
@@ -57,6 +64,7 @@ pub struct Reporter {
     worker: usize,
     routes: Vec<RouteMetrics>,
     unrouted: RouteMetrics,
+    circuits: Vec<(Arc<str>, CircuitMetrics)>,
     shares: WorkerMetrics,
     troubles: Arc<Troubles>,
     observer: Option<SyncSender<Observation>>,
@@ -81,6 +89,7 @@ impl Reporter {
             worker,
             routes: plan.manifest.routes.iter().map(|route| metrics.route(&route.name, &route.handler)).collect(),
             unrouted: metrics.unrouted(),
+            circuits: plan.handlers.iter().map(|h| (h.name.clone(), metrics.circuit(&h.name))).collect(),
             shares: metrics.worker(),
             troubles,
             observer,
@@ -111,7 +120,7 @@ impl Reporter {
         let counters = self.route(route);
         match &observation.what {
             What::Handled { outputs, .. } => counters.handled(*outputs),
-            What::Retry { class, .. } => {
+            What::Retry { class, .. } | What::Probed { class, .. } => {
                 counters.failed(*class);
                 counters.retried();
             }
@@ -123,6 +132,7 @@ impl Reporter {
                 counters.failed(*class);
                 counters.dropped();
             }
+            What::Circuit { handler, change, class } => self.circuit(handler, *change, *class),
         }
         self.log(&observation);
         if let Some(observer) = &self.observer
@@ -137,8 +147,28 @@ impl Reporter {
         self.routes.get_mut(route).unwrap_or(&mut self.unrouted)
     }
 
+    /// Counts and logs a circuit's change: one line for each, whatever else is left out.
+    fn circuit(&mut self, handler: &Arc<str>, change: Change, class: Option<FailureClass>) {
+        let worker = self.worker;
+        if let Some((_, metrics)) = self.circuits.iter_mut().find(|(name, _)| name == handler) {
+            metrics.changed(change);
+        }
+        match change {
+            Change::Opened { why, length } => {
+                let class = class.map_or("-", FailureClass::as_str);
+                tracing::warn!(%handler, worker, class, open_for = ?length, "circuit open: {why}; its calls are held");
+                self.troubles.circuit(worker, handler, Some(format!("{why}, the last with class {class}")));
+            }
+            Change::HalfOpened => tracing::info!(%handler, worker, "circuit half-open: one call probes"),
+            Change::Closed => {
+                tracing::info!(%handler, worker, "circuit closed: the probe was answered; calls go on");
+                self.troubles.circuit(worker, handler, None);
+            }
+        }
+    }
+
     fn log(&mut self, observation: &Observation) {
-        if matches!(observation.what, What::Handled { .. }) {
+        if matches!(observation.what, What::Handled { .. } | What::Circuit { .. }) {
             return;
         }
         if self.lines >= LINES {
@@ -149,7 +179,10 @@ impl Reporter {
         let Observation { route, topic, partition, offset, id, attempt, what } = observation;
         let (route, id) = (route.as_deref().unwrap_or("-"), id.as_deref().unwrap_or("-"));
         match what {
-            What::Handled { .. } => {}
+            What::Handled { .. } | What::Circuit { .. } => {}
+            What::Probed { class, reason, delay } => {
+                tracing::info!(route, %topic, partition, offset, id, attempt, %class, ?delay, "probing attempt failed, does not count: {}", reason.escape_debug());
+            }
             What::Retry { class, reason, delay } => {
                 tracing::info!(route, %topic, partition, offset, id, attempt, %class, ?delay, "attempt failed, will retry: {}", reason.escape_debug());
             }

@@ -274,7 +274,7 @@ impl Worker {
     }
 
     async fn call(&mut self, order: CallOrder) {
-        let CallOrder { run, handler, route, envelope, account, attempt } = order;
+        let CallOrder { run, handler, route, envelope, account, attempt, probe: _ } = order;
         let call = Call {
             envelope,
             route: self.plan.manifest.routes[route].name.clone(),

@@ -45,6 +45,7 @@ pub fn spec() -> Handler {
             outputs: 10,
         },
         allow: Allow::default(),
+        circuit: None,
     }
 }
 

@@ -12,6 +12,9 @@ pub const PATIENCE: Duration = Duration::from_secs(90);
 /// The retry policy of a job that does not say: quick.
 const RETRY: &str = "{ strategy: fixed, initialDelay: 20ms, jitter: 0, maxRetries: 5 }";
 
+/// A short session, so that a killed member's partitions are soon free.
+pub const PROPERTIES: &str = "{ session.timeout.ms: \"3000\", heartbeat.interval.ms: \"500\" }";
+
 /// A job on the shared Kafka.
 pub struct Job {
     pub topic: String,
@@ -20,6 +23,7 @@ pub struct Job {
     pub group: String,
     pub partitions: i32,
     retry: String,
+    properties: String,
     kafka: String,
     handler: String,
     route: String,
@@ -37,6 +41,7 @@ impl Job {
             topic,
             partitions,
             retry: RETRY.to_owned(),
+            properties: PROPERTIES.to_owned(),
             kafka: String::new(),
             handler: String::new(),
             route: String::new(),
@@ -61,6 +66,12 @@ impl Job {
     /// The routes' `retry`.
     pub fn retry(mut self, retry: &str) -> Job {
         self.retry = retry.to_owned();
+        self
+    }
+
+    /// The `properties` of the `kafka` section, in place of a short session.
+    pub fn properties(mut self, properties: &str) -> Job {
+        self.properties = properties.to_owned();
         self
     }
 
@@ -90,16 +101,15 @@ impl Job {
 
     /// The manifest.
     pub fn manifest(&self) -> String {
-        let Job { topic, output, dead_letter, group, retry, kafka, handler, route, rest, .. } = self;
+        let Job { topic, output, dead_letter, group, retry, properties, kafka, handler, route, rest, .. } = self;
         let module = guest("guest-ledger");
-        // A short session, so that a killed member's partitions are soon free.
         format!(
             r#"apiVersion: outrigger/v1
 kafka:
   bootstrapServers: ${{KAFKA_BOOTSTRAP_SERVERS}}
   groupId: {group}
   topics: [{topic}]
-  properties: {{ session.timeout.ms: "3000", heartbeat.interval.ms: "500" }}
+  properties: {properties}
 {kafka}handlers:
   ledger:
     module: {module}

@@ -4,11 +4,13 @@
 // Helpers of tests fail tests: a panic with a message is their error.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod circuits;
 mod dead_letters;
 mod harness;
 mod job;
 mod keys;
 mod main_job;
+mod memory;
 mod offsets;
 mod rebalance;
 mod restart;

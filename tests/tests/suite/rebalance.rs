@@ -1,8 +1,8 @@
 //! Several sidecars of one group.
 
-use outrigger_tests::{Event, Kafka, Running};
+use outrigger_tests::{Event, Kafka, Running, Sidecar};
 
-use crate::job::{Job, PATIENCE};
+use crate::job::{Job, PATIENCE, PROPERTIES};
 
 /// Whether this member has some of the partitions, but not all.
 fn share(member: &Running, job: &Job) -> Result<(), String> {
@@ -18,8 +18,25 @@ fn wait_share(member: &mut Running, job: &Job) {
 
 #[test]
 fn members_come_and_go_and_nothing_is_lost_or_out_of_order() {
+    members_come_and_go(Job::new("rebalance", 6));
+}
+
+/// The same where each rebalance takes all partitions away from everybody.
+#[test]
+fn members_come_and_go_in_eager_rebalances() {
+    let properties = "{ partition.assignment.strategy: \"range,roundrobin\", session.timeout.ms: 3000, \
+                      heartbeat.interval.ms: 500 }";
+    members_come_and_go(Job::new("rebalance-eager", 6).properties(properties));
+}
+
+/// The same where the brokers assign (KIP-848); the sessions are as short, as the brokers say.
+#[test]
+fn members_come_and_go_under_the_consumer_protocol() {
+    members_come_and_go(Job::new("rebalance-848", 6).properties("{ group.protocol: consumer }"));
+}
+
+fn members_come_and_go(job: Job) {
     let kafka = Kafka::shared();
-    let job = Job::new("rebalance", 6);
     let event = |n: u32| {
         let event = Event::new(format!("event-{n}")).key(format!("key-{}", n % 499));
         match n % 40 {
@@ -81,4 +98,38 @@ fn a_rebalance_at_the_end_of_the_log_skips_nothing() {
     first.wait_for("all is committed", PATIENCE, |_| job.committed_all());
     first.terminate().must_succeed();
     assert_eq!(job.ledger().must_balance().outputs, produced);
+}
+
+/// A member with an instance id keeps its partitions while it is away for less than
+/// a session: no rebalance when it stops, and none when it is back.
+#[test]
+fn a_static_member_that_comes_back_causes_no_rebalance() {
+    let kafka = Kafka::shared();
+    let job = Job::new("static-members", 6);
+    let member = |id: &str| {
+        let properties =
+            format!("{{ group.instance.id: {id}, session.timeout.ms: 60000, heartbeat.interval.ms: 500 }}");
+        let manifest = job.manifest().replace(PROPERTIES, &properties);
+        Sidecar::with(manifest).on(kafka).start()
+    };
+    let event = |n: u32| Event::new(format!("event-{n}")).key(format!("key-{}", n % 97)).record();
+    let mut one = member("one");
+    let mut two = member("two");
+    wait_share(&mut one, &job);
+    wait_share(&mut two, &job);
+    kafka.produce(&job.topic, (0..500).map(event));
+    one.wait_for("all is committed", PATIENCE, |_| job.committed_all());
+
+    let rebalances = |member: &Running| member.log().iter().filter(|line| line.contains("partitions revoked")).count();
+    let before = rebalances(&one);
+    two.terminate().must_succeed();
+    kafka.produce(&job.topic, (500..1000).map(event));
+    let mut two = member("two");
+    two.wait_for("all is committed", PATIENCE, |_| job.committed_all());
+    wait_share(&mut one, &job);
+    wait_share(&mut two, &job);
+    assert_eq!(rebalances(&one), before, "nothing was taken from the one that stayed");
+    one.terminate().must_succeed();
+    two.terminate().must_succeed();
+    assert_eq!(job.ledger().must_balance().outputs, 1000);
 }

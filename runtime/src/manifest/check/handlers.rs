@@ -35,6 +35,7 @@ impl Check<'_> {
             concurrency: self.count(&raw.concurrency, 32, 1..=10_000),
             limits: self.limits(&raw.limits),
             allow: model::Allow { topics: raw.allow.value().map(|allow| self.allowed(allow)).unwrap_or_default() },
+            circuit: self.circuit(&raw.circuit),
         })
     }
 

@@ -44,6 +44,7 @@ impl Check<'_> {
     }
 
     fn properties(self, given: &BTreeMap<String, Field<String>>) -> BTreeMap<String, model::Secret> {
+        self.group(given);
         let mut checked = BTreeMap::new();
         for (name, field) in given {
             let Some(value) = field.given() else { continue };

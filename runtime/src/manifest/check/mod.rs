@@ -2,8 +2,10 @@
 //! the problems and goes on, with a default where the value is unusable, so
 //! that one run shows everything.
 
+mod circuit;
 mod filter;
 mod flow;
+mod group;
 mod handlers;
 mod kafka;
 mod pattern;
@@ -66,6 +68,7 @@ pub(super) fn check(raw: &raw::Manifest, root: Place, base: &Path, problems: &Pr
     check.drain_within_shutdown(raw, drain_timeout, shutdown_timeout);
     let no_buffer = raw::Buffer::default();
     let buffer = raw.buffer.value().unwrap_or(&no_buffer);
+    let bytes = check.size(&buffer.bytes, 16 << 20, 1024..=16 << 30);
     Some(model::Manifest {
         kafka: kafka?,
         handlers,
@@ -76,10 +79,8 @@ pub(super) fn check(raw: &raw::Manifest, root: Place, base: &Path, problems: &Pr
         commit_interval: check.duration(&raw.commit_interval, 5 * SECOND, SECOND / 100..=HOUR),
         shutdown_timeout,
         drain_timeout,
-        buffer: model::Buffer {
-            records: check.count(&buffer.records, 10_000, 1..=10_000_000),
-            bytes: check.size(&buffer.bytes, 16 << 20, 1024..=16 << 30),
-        },
+        buffer: model::Buffer { records: check.count(&buffer.records, 10_000, 1..=10_000_000), bytes },
+        total_bytes: check.total_bytes(buffer, bytes),
         probes: check.probes(&raw.probes),
     })
 }
@@ -94,6 +95,18 @@ impl Check<'_> {
             let message = "`shutdownTimeout` is shorter than `drainTimeout` (5s by default)";
             self.problems.error(at, message, "a shutdown drains first, and needs time to commit after it");
         }
+    }
+
+    /// The bound on all partitions; not below that on one, unless the manifest says so.
+    fn total_bytes(self, buffer: &raw::Buffer, bytes: usize) -> usize {
+        let total = self.size(&buffer.total_bytes, bytes.max(256 << 20), 1024..=1 << 40);
+        if let (Some(given), Some(_)) = (buffer.bytes.given(), buffer.total_bytes.given())
+            && bytes > total
+        {
+            let message = "`bytes` is more than `totalBytes`, so it is never reached";
+            self.problems.add(Problem::warning(given.at, message).help("lower it, or raise `totalBytes`"));
+        }
+        total
     }
 
     fn probes(self, field: &Field<raw::Probes>) -> Option<SocketAddr> {

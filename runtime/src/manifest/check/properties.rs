@@ -9,7 +9,7 @@ use crate::manifest::hints;
 use crate::manifest::read::is_plain;
 
 /// Properties on which Outrigger's guarantees rest: name, reason, what to do instead.
-const OWNED: [(&str, &str, &str); 32] = [
+const OWNED: [(&str, &str, &str); 31] = [
     ("bootstrap.servers", "it is a key of its own", "use `kafka.bootstrapServers`"),
     ("metadata.broker.list", "it is a key of its own", "use `kafka.bootstrapServers`"),
     ("group.id", "it is a key of its own", "use `kafka.groupId`"),
@@ -21,8 +21,7 @@ const OWNED: [(&str, &str, &str); 32] = [
     ("offset.store.method", "offsets are kept by the brokers", "remove it"),
     ("offset.store.path", "offsets are kept by the brokers", "remove it"),
     ("enable.partition.eof", "lag is told by it", "remove it"),
-    ("partition.assignment.strategy", "rebalances are cooperative", "remove it"),
-    ("group.protocol", "rebalances follow the protocol that the commits are made for", "remove it"),
+    ("group.protocol.type", "there is one type of consumer group", "remove it"),
     ("isolation.level", "records of aborted transactions must not be handled", "remove it"),
     ("max.poll.interval.ms", "polling never waits for a handler", "use `drainTimeout` for rebalances"),
     ("enable.idempotence", "outputs must not be doubled by the producer", "remove it"),
@@ -45,7 +44,7 @@ const OWNED: [(&str, &str, &str); 32] = [
 ];
 
 /// Properties that are often set, for suggestions.
-const COMMON: [&str; 28] = [
+const COMMON: [&str; 30] = [
     "client.id",
     "client.rack",
     "compression.type",
@@ -54,11 +53,13 @@ const COMMON: [&str; 28] = [
     "fetch.min.bytes",
     "fetch.wait.max.ms",
     "group.instance.id",
+    "group.protocol",
     "linger.ms",
     "max.partition.fetch.bytes",
     "message.max.bytes",
     "message.timeout.ms",
     "metadata.max.age.ms",
+    "partition.assignment.strategy",
     "queue.buffering.max.kbytes",
     "queued.max.messages.kbytes",
     "receive.message.max.bytes",

@@ -3,6 +3,7 @@
 //!
 //! The doc comments are the descriptions in the schema.
 
+mod circuit;
 mod filter;
 mod route;
 mod text;
@@ -12,6 +13,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub(super) use circuit::{Circuit, CircuitTable};
 pub(super) use filter::Match;
 pub(super) use route::{
     DeadLetter, Defaults, Exhausted, NamedReaction, OnFailure, Ordering, OutputMode, Policies, Reaction, Retry, Route,
@@ -61,7 +63,7 @@ pub(super) struct Manifest {
     #[serde(default)]
     #[schemars(extend("default" = "5s"))]
     pub drain_timeout: Field<Duration>,
-    /// What a partition may hold in memory before its reading pauses.
+    /// What may be held in memory before reading pauses.
     #[serde(default)]
     pub buffer: Field<Buffer>,
     /// The health and metrics endpoints. Default: not served.
@@ -182,6 +184,9 @@ pub(super) struct Handler {
     /// What it may reach beyond its arguments.
     #[serde(default)]
     pub allow: Field<Allow>,
+    /// When its calls are held because they fail; `false`: never.
+    #[serde(default)]
+    pub circuit: Field<Circuit>,
 }
 
 /// Whether an instance serves more than one call.
@@ -244,7 +249,7 @@ pub(super) enum Unhandled {
     Drop,
 }
 
-/// What a partition may hold in memory before its reading pauses.
+/// What may be held in memory before reading pauses.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Buffer {
@@ -252,10 +257,14 @@ pub(super) struct Buffer {
     #[serde(default)]
     #[schemars(range(min = 1, max = 10_000_000), extend("default" = 10_000))]
     pub records: Field<u64>,
-    /// Their bytes.
+    /// Their bytes, per partition.
     #[serde(default)]
     #[schemars(extend("default" = "16MiB"))]
     pub bytes: Field<Size>,
+    /// Their bytes over all partitions.
+    #[serde(default)]
+    #[schemars(extend("default" = "256MiB"))]
+    pub total_bytes: Field<Size>,
 }
 
 /// The health and metrics endpoints.

@@ -61,12 +61,40 @@ const BROKEN: &[(&str, &[(&str, &str)])] = &[
         "owned_properties",
         &[("groupId: g", "groupId: g\n  properties:\n    enable.auto.commit: true\n    acks: 1\n    sasl.pasword: x")],
     ),
+    (
+        "group_protocol_consumer",
+        &[(
+            "groupId: g",
+            "groupId: g\n  properties:\n    group.protocol: consumer\n    session.timeout.ms: 6000\n    \
+             heartbeat.interval.ms: 500\n    partition.assignment.strategy: range",
+        )],
+    ),
+    ("group_protocol_unknown", &[("groupId: g", "groupId: g\n  properties: { group.protocol: streams }")]),
+    ("strategy_unknown", &[("groupId: g", "groupId: g\n  properties: { partition.assignment.strategy: sticky }")]),
+    (
+        "strategies_mixed",
+        &[("groupId: g", "groupId: g\n  properties: { partition.assignment.strategy: \"cooperative-sticky, range\" }")],
+    ),
+    ("assignor_unused", &[("groupId: g", "groupId: g\n  properties: { group.remote.assignor: uniform }")]),
     ("bad_topics", &[("[orders]", "[\"a b\", \"orders.*\", \"^a(\", \"^a\\\\d\", ok, ok]")]),
     ("bad_servers", &[("localhost:9092", "localhost:99999")]),
     ("bad_retry", &[("handler: h }", "handler: h, retry: { multiplier: 0.5, jitter: 2, maxRetries: 100000 } }")]),
     ("delays_crossed", &[("handler: h }", "handler: h, retry: { maxDelay: 500ms } }")]),
     ("unknown_reaction", &[("handler: h }", "handler: h, onFailure: { trap: deadletter, timeout: { x: 1 } } }")]),
     ("classes_without_a_route", &[("handler: h }", "handler: h, onFailure: { undecodable: drop, unrouted: drop } }")]),
+    (
+        "bad_circuit",
+        &[(
+            "enrich.wasm }",
+            "enrich.wasm, circuit: { consecutiveFailures: 0, failureRatio: 2, openFor: 10s, maxOpenFor: 5s } }",
+        )],
+    ),
+    ("circuit_on", &[("enrich.wasm }", "enrich.wasm, circuit: true }")]),
+    (
+        "circuit_ratio_unused",
+        &[("enrich.wasm }", "enrich.wasm, circuit: { consecutiveFailures: 1, failureRatio: 0.2 } }")],
+    ),
+    ("buffer_above_the_total", &[("kafka:", "buffer: { bytes: 64MiB, totalBytes: 32MiB }\nkafka:")]),
     ("shutdown_shorter_than_drain", &[("kafka:", "shutdownTimeout: 3s\nkafka:")]),
     ("bad_listen", &[("kafka:", "probes: { listen: localhost }\nkafka:")]),
     ("missing_variable", &[("groupId: g", "groupId: ${GROUP}")]),

@@ -23,6 +23,7 @@ fn the_smallest_has_all_the_defaults() {
     assert_eq!(manifest.shutdown_timeout, Duration::from_secs(20));
     assert_eq!(manifest.drain_timeout, Duration::from_secs(5));
     assert_eq!(manifest.buffer, Buffer { records: 10_000, bytes: 16 << 20 });
+    assert_eq!(manifest.total_bytes, 256 << 20);
     let dead_letter = DeadLetter { topic: "{topic}.dlq".to_owned(), omit_large_values: false };
     assert_eq!(manifest.unmatched, Unhandled::DeadLetter(dead_letter.clone()));
     assert_eq!(manifest.undecodable, Unhandled::DeadLetter(dead_letter.clone()));
@@ -39,6 +40,16 @@ fn the_smallest_has_all_the_defaults() {
         outputs: 100,
     };
     assert_eq!(handler.limits, limits);
+
+    let circuit = Circuit {
+        consecutive_failures: 20,
+        failure_ratio: 0.5,
+        window: Duration::from_secs(30),
+        minimum_attempts: 50,
+        open_for: Duration::from_secs(30),
+        max_open_for: Duration::from_secs(300),
+    };
+    assert_eq!(handler.circuit, Some(circuit));
 
     let route = &manifest.routes[0];
     let retry = Retry {
@@ -70,6 +81,7 @@ fn the_full_one_says_everything() {
     assert_eq!(manifest.kafka.properties["sasl.password"].reveal(), "hunter2");
     assert_eq!(manifest.kafka.topics[2].start_from, Some(StartFrom::Latest));
     assert_eq!(manifest.handlers["enrich"].sha256.map(|digest| (digest[0], digest[31])), Some((0x9f, 0x08)));
+    assert_eq!(manifest.handlers["audit"].circuit, None);
     assert_eq!(manifest.unmatched, Unhandled::Drop);
 
     let order = &manifest.routes[0];
@@ -117,6 +129,40 @@ defaults:
     let dead_letter = |topic: &str| DeadLetter { topic: topic.to_owned(), omit_large_values: true };
     assert_eq!(route.dead_letter, Exhausted::DeadLetter(dead_letter("mine.dlq")));
     assert_eq!(manifest.unmatched, Unhandled::DeadLetter(dead_letter("all.dlq")));
+}
+
+#[test]
+fn a_larger_buffer_raises_the_total() {
+    let buffer = |buffer: &str| valid(&(MINIMAL.to_owned() + &format!("buffer: {{ {buffer} }}\n"))).total_bytes;
+    assert_eq!(buffer("bytes: 1GiB"), 1 << 30);
+    assert_eq!(buffer("bytes: 1MiB"), 256 << 20);
+    assert_eq!(buffer("totalBytes: 8MiB"), 8 << 20, "what is said is said");
+}
+
+#[test]
+fn group_protocols_can_be_chosen() {
+    for (properties, consumer) in [
+        ("group.protocol: consumer, group.remote.assignor: uniform, group.instance.id: pod-0", true),
+        ("group.protocol: classic, session.timeout.ms: 6000, group.instance.id: pod-0", false),
+        ("partition.assignment.strategy: \"range,roundrobin\"", false),
+        ("partition.assignment.strategy: cooperative-sticky", false),
+    ] {
+        let text = MINIMAL.replace("groupId: g", &format!("groupId: g\n  properties: {{ {properties} }}"));
+        let manifest = valid(&text);
+        assert_eq!(manifest.kafka.has_consumer_protocol(), consumer, "{properties}");
+        let config = crate::kafka::client::consumer(&manifest.kafka);
+        assert!(config.create_native_config().is_ok(), "{properties}");
+        let made: Result<rdkafka::consumer::BaseConsumer, _> = config.create();
+        assert!(made.is_ok(), "librdkafka takes them together: {properties}: {:?}", made.err());
+    }
+}
+
+#[test]
+fn a_circuit_that_is_open_longer_raises_the_bound() {
+    let text = MINIMAL.replace("enrich.wasm }", "enrich.wasm, circuit: { openFor: 10m } }");
+    let circuit = valid(&text).handlers["h"].circuit.unwrap();
+    assert_eq!((circuit.open_for, circuit.max_open_for), (Duration::from_secs(600), Duration::from_secs(600)));
+    assert_eq!(circuit.consecutive_failures, 20, "the rest is built in");
 }
 
 #[test]

@@ -131,7 +131,7 @@ impl Core {
         let Some(partition) = self.partition(id.slot) else { return };
         let entry = &partition.entries[id.entry as usize];
         let run = &entry.runs[id.run as usize];
-        let failed_now = !matches!(what, What::Handled { .. });
+        let failed_now = matches!(what, What::Retry { .. } | What::DeadLettered { .. } | What::Dropped { .. });
         let observation = Observation {
             route: plan.manifest.routes.get(run.route).map(|route| route.name.clone()),
             topic: partition.account.topic.clone(),

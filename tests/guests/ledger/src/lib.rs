@@ -13,6 +13,7 @@
 //! | `named:ID` | one output with this event id; the others leave theirs to the host |
 //! | `fail:N` | `retry` for the first N attempts, then as `ok` |
 //! | `unavailable:N` | the same with `unavailable` |
+//! | `down-until:MS` | `unavailable` before this Unix time in milliseconds, then as `ok` |
 //! | `slow:MS` | sleeps so long, then as `ok` |
 //! | `reject` | `reject` |
 //! | `trap` | a panic |
@@ -21,7 +22,7 @@
 // and their items have no documentation.
 #![allow(unsafe_code, missing_docs)]
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 wit_bindgen::generate!({ path: "../../../wit", world: "event-handler" });
 
@@ -49,6 +50,13 @@ impl Guest for Ledger {
             "fail" if delivery.attempt <= number()? => return Err(Failure::Retry(retry())),
             "unavailable" if delivery.attempt <= number()? => return Err(Failure::Unavailable(retry())),
             "fail" | "unavailable" => {}
+            "down-until" => {
+                let until: u128 = argument.parse().map_err(|_| Failure::Reject(format!("`{argument}` is no time")))?;
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+                if now < until {
+                    return Err(Failure::Unavailable(Retry { reason: "it is down".to_owned(), after_ms: None }));
+                }
+            }
             "slow" => std::thread::sleep(Duration::from_millis(number()?.into())),
             "reject" => return Err(Failure::Reject("told to reject".to_owned())),
             "trap" => panic!("told to trap"),

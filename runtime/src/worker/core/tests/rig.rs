@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use super::*;
+use crate::dispatch::breaker::Change;
 use crate::manifest::{self, Buffer};
 
 /// Records of type `k` keep the order of their keys, those of type `p` the
@@ -14,8 +15,8 @@ const MANIFEST: &str = "\
 apiVersion: outrigger/v1
 kafka: { bootstrapServers: 'localhost:9092', groupId: group, topics: [t] }
 handlers:
-  h: { module: h.wasm, concurrency: 3, allow: { topics: [other] } }
-  g: { module: g.wasm, concurrency: 2 }
+  h: { module: h.wasm, concurrency: 3, circuit: CIRCUIT, allow: { topics: [other] } }
+  g: { module: g.wasm, concurrency: 2, circuit: CIRCUIT }
 defaults:
   output: out
   retry: { strategy: fixed, maxRetries: 2, initialDelay: 1s, maxDelay: 5s, jitter: 0 }
@@ -31,17 +32,28 @@ undecodable: drop
 
 pub const BUFFER: Buffer = Buffer { records: 1000, bytes: 1 << 20 };
 
-/// The manifest's plan.
+/// The manifest's plan; no call is ever held.
 pub fn plan() -> Arc<Plan> {
-    static PLAN: LazyLock<Arc<Plan>> = LazyLock::new(|| {
-        let folder = tempfile::tempdir().unwrap();
-        for module in ["h.wasm", "g.wasm"] {
-            std::fs::write(folder.path().join(module), b"").unwrap();
-        }
-        let loaded = manifest::load_str("outrigger.yaml", MANIFEST, Path::new(folder.path()), &|_| None);
-        Arc::new(Plan::new(loaded.unwrap().0, |_| "digest".into()))
-    });
+    static PLAN: LazyLock<Arc<Plan>> = LazyLock::new(|| plan_of("false"));
     PLAN.clone()
+}
+
+/// The same with circuits that open soon: after 4 failures in a row, or 5 of 10 within 10 s; for 2 s, at most 8 s.
+pub fn plan_with_circuits() -> Arc<Plan> {
+    const CIRCUIT: &str =
+        "{ consecutiveFailures: 4, window: 10s, minimumAttempts: 10, failureRatio: 0.5, openFor: 2s, maxOpenFor: 8s }";
+    static PLAN: LazyLock<Arc<Plan>> = LazyLock::new(|| plan_of(CIRCUIT));
+    PLAN.clone()
+}
+
+fn plan_of(circuit: &str) -> Arc<Plan> {
+    let folder = tempfile::tempdir().unwrap();
+    for module in ["h.wasm", "g.wasm"] {
+        std::fs::write(folder.path().join(module), b"").unwrap();
+    }
+    let text = MANIFEST.replace("CIRCUIT", circuit);
+    let loaded = manifest::load_str("outrigger.yaml", &text, Path::new(folder.path()), &|_| None);
+    Arc::new(Plan::new(loaded.unwrap().0, |_| "digest".into()))
 }
 
 /// A record; of no type it is no event.
@@ -88,8 +100,12 @@ impl Rig {
     }
 
     pub fn observing(observing: bool) -> Rig {
+        Rig::with(plan(), observing)
+    }
+
+    pub fn with(plan: Arc<Plan>, observing: bool) -> Rig {
         let now = start();
-        let mut core = Core::new(plan(), "group".into(), observing, 1, now);
+        let mut core = Core::new(plan, "group".into(), observing, 1, now);
         let slot = Slot { index: 0, epoch: 1 };
         let account = Account::new("t".into(), 0, 0, BUFFER);
         core.assign(slot, account.clone());
@@ -129,6 +145,11 @@ impl Rig {
                         format!("{offset} dead letter {class} #{attempt} {topic}")
                     }
                     What::Dropped { class, .. } => format!("{offset} dropped {class} #{attempt}"),
+                    What::Probed { class, delay, .. } => format!("{offset} probed {class} #{attempt} {delay:?}"),
+                    What::Circuit { handler, change, .. } => match change {
+                        Change::Opened { why, length } => format!("{handler} open {length:?}: {why}"),
+                        change => format!("{handler} {}", change.state()),
+                    },
                 }),
             }
         }

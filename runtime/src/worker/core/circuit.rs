@@ -1,0 +1,109 @@
+//! Calls that are held while their handler fails, and the attempts that probe.
+//!
+//! A record whose attempt is due while the circuit is open waits at its handler's
+//! desk and keeps its lanes. The probe is the record that has waited there longest;
+//! one that probed in vain goes to the end, so that another one probes next and a
+//! record that fails by itself does not hold the circuit open.
+//!
+//! An attempt that probed and failed is not counted as one of its record's
+//! attempts, where it is the first of that record or the handler said that
+//! something it depends on is down. Any other is counted: a record that alone is
+//! left and traps each time must come to its end, although nothing can show that
+//! the handler works for others. So a dependency that is down, and said to be,
+//! uses up no attempt however long that lasts.
+
+use std::time::{Duration, Instant};
+
+use super::super::effect::RunId;
+use super::super::plan::PlannedHandler;
+use super::{Core, Desk};
+use crate::dispatch::breaker::{Breaker, Change, counts};
+use crate::observe::What;
+use crate::outcome::{Failure, FailureClass, Outcome};
+use crate::worker::partition::Stage;
+
+impl Desk {
+    pub(super) fn new(handler: &PlannedHandler, now: super::Now) -> Desk {
+        let breaker = handler.circuit.map(|circuit| Breaker::new(circuit, now.instant));
+        Desk { ready: Default::default(), calling: 0, breaker }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.breaker.as_ref().is_none_or(Breaker::is_closed)
+    }
+
+    pub(super) fn may_call(&self, handler: &PlannedHandler, now: Instant) -> bool {
+        self.calling < handler.concurrency && self.breaker.as_ref().is_none_or(|breaker| breaker.admits(now))
+    }
+
+    /// A call's partition is gone: its outcome will be void.
+    pub(super) fn given_up(&mut self, probe: bool) {
+        self.calling -= 1;
+        if let Some(breaker) = self.breaker.as_mut().filter(|_| probe) {
+            breaker.abandoned();
+        }
+    }
+}
+
+impl Core {
+    /// Takes note of a call that begins. True: it is a probe.
+    pub(super) fn call_begins(&mut self, id: RunId, handler: usize) -> bool {
+        let Some(breaker) = &mut self.desks[handler].breaker else { return false };
+        let (probe, change) = breaker.begin();
+        if probe && let Some(partition) = self.partition(id.slot) {
+            partition.entries[id.entry as usize].runs[id.run as usize].stage = Stage::Calling { probe };
+        }
+        if let Some(change) = change {
+            self.circuit_changed(id, handler, change, None);
+        }
+        probe
+    }
+
+    /// Takes note of how a call ended. The answer is `Some` where its failure is not to be counted as
+    /// an attempt of the record, with the time until the next probe.
+    pub(super) fn call_ended(&mut self, id: RunId, handler: usize, probe: bool, outcome: &Outcome) -> Option<Duration> {
+        let now = self.now.instant;
+        let breaker = self.desks[handler].breaker.as_mut()?;
+        let failed = match outcome {
+            Outcome::Handled(_) => None,
+            Outcome::Failed(failure) => Some(failure.class).filter(|class| counts(*class)),
+            // Neither says anything about the handler.
+            Outcome::Busy | Outcome::Fenced => {
+                if probe {
+                    breaker.abandoned();
+                }
+                return None;
+            }
+        };
+        let change = breaker.ended(probe, failed.is_some(), now)?;
+        self.circuit_changed(id, handler, change, failed);
+        let (class, length) = match (failed, change) {
+            (Some(class), Change::Opened { length, .. }) if probe => (class, length),
+            _ => return None,
+        };
+        let partition = self.partition(id.slot)?;
+        let run = &mut partition.entries[id.entry as usize].runs[id.run as usize];
+        let first = !std::mem::replace(&mut run.probed, true);
+        (first || class == FailureClass::Dependency).then_some(length)
+    }
+
+    /// The record waits at the desk again, behind all others, with as many attempts as before.
+    pub(super) fn probed(&mut self, id: RunId, handler: usize, failure: Failure, delay: Duration) {
+        let Failure { class, reason, .. } = failure;
+        self.desks[handler].ready.push_back(id);
+        self.observe(id, What::Probed { class, reason: reason.into_owned(), delay });
+    }
+
+    /// When a record that waits may probe. A time that has passed is none: that
+    /// record waits for something else, such as room for messages.
+    pub(super) fn next_probe(&self) -> Option<Instant> {
+        let waiting = self.desks.iter().filter(|desk| !desk.ready.is_empty());
+        let due = waiting.filter_map(|desk| desk.breaker.as_ref()?.opens_up());
+        due.filter(|due| *due > self.now.instant).min()
+    }
+
+    fn circuit_changed(&mut self, id: RunId, handler: usize, change: Change, class: Option<FailureClass>) {
+        let handler = self.plan.handlers[handler].name.clone();
+        self.observe(id, What::Circuit { handler, change, class });
+    }
+}
