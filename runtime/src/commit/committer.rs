@@ -220,7 +220,7 @@ fn commit(commit_list: &impl Fn(&[Position]) -> Result<(), KafkaError>, job: Job
             answer.failed.push((position, error.to_string()));
             continue;
         }
-        match commit_one(commit_list, position, &mut answer.too_large) {
+        match commit_one(commit_list, position, &late, &mut answer.too_large) {
             Ok(position) => answer.committed.push(position),
             Err((position, error)) => answer.failed.push((position, error.to_string())),
         }
@@ -232,6 +232,7 @@ fn commit(commit_list: &impl Fn(&[Position]) -> Result<(), KafkaError>, job: Job
 fn commit_one(
     commit_list: &impl Fn(&[Position]) -> Result<(), KafkaError>,
     mut position: Position,
+    late: &AtomicBool,
     too_large: &mut Option<usize>,
 ) -> Result<Position, (Position, KafkaError)> {
     let mut result = commit_list(std::slice::from_ref(&position));
@@ -239,8 +240,10 @@ fn commit_one(
     if result.as_ref().is_err_and(refused) && position.metadata.map.is_some() {
         let bytes = position.metadata.to_string().len();
         *too_large = Some(too_large.map_or(bytes, |least| least.min(bytes)));
-        position.metadata.map = None;
-        result = commit_list(std::slice::from_ref(&position));
+        if !late.load(Ordering::Acquire) {
+            position.metadata.map = None;
+            result = commit_list(std::slice::from_ref(&position));
+        }
     }
     match result {
         Ok(()) => Ok(position),
@@ -314,6 +317,32 @@ mod tests {
         assert!(committer.start(positions(&[11]), true));
         committer.wait(Instant::now() + SOON).unwrap();
         assert_eq!(*asked.lock().unwrap(), [[11], [11], [11]]);
+    }
+
+    #[test]
+    fn a_map_that_is_too_large_is_left_out_and_the_next_ones_are_shorter() {
+        let stored = Arc::new(Mutex::new(Vec::new()));
+        let storing = stored.clone();
+        let commit = move |positions: &[Position]| {
+            let metadata: Vec<String> = positions.iter().map(|p| p.metadata.to_string()).collect();
+            if metadata.iter().any(|metadata| metadata.len() > 300) {
+                return Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::OffsetMetadataTooLarge));
+            }
+            storing.lock().unwrap().extend(metadata);
+            Ok(())
+        };
+        let mut committer = Committer::with(commit, Metrics::new().unwrap()).unwrap();
+        let mut rounds = 0;
+        while stored.lock().unwrap().iter().all(|metadata: &String| !metadata.contains("map")) {
+            let map = Some("x".repeat(committer.map_limit()).into());
+            let mut positions = positions(&[10, 20]);
+            positions[1].metadata = Metadata { began_ms: Some(1), map };
+            let answer = committer.commit_by(positions, Instant::now() + SOON).unwrap();
+            assert_eq!((answer.failed.len(), committer.committed(&"t".into(), 1)), (0, Some(20)));
+            rounds += 1;
+        }
+        assert_eq!(rounds, 5, "4096, and half of what was refused each time");
+        assert_eq!(stored.lock().unwrap()[1], "outrigger/1 began=1", "the position does not wait for it");
     }
 
     #[test]

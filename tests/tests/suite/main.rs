@@ -9,6 +9,7 @@ mod harness;
 mod job;
 mod keys;
 mod main_job;
+mod map;
 mod offsets;
 mod rebalance;
 mod restart;

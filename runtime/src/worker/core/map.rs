@@ -19,7 +19,7 @@ impl Core {
         let (topic, number, first) = (&account.topic, account.partition, !known.is_confirmed());
         match known.pass(record.offset(), record.timestamp_ms()) {
             Ok(settled) => {
-                if first {
+                if first && known.settled().next().is_some() {
                     let settled: u64 = known.settled().map(|run| run.start.abs_diff(run.end)).sum();
                     tracing::info!(%topic, partition = number, settled, "records beyond the committed offset are settled already and are passed over");
                 }

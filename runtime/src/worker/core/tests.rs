@@ -1,5 +1,6 @@
 //! The core, path by path, and all paths together in a [`simulation`].
 
+mod map;
 mod partitions;
 mod publishing;
 mod rig;
