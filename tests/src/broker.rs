@@ -28,17 +28,18 @@ pub(crate) struct Broker {
 
 impl Broker {
     /// Starts a broker and waits until it accepts connections.
-    pub(crate) fn start(port: u16) -> Broker {
-        Broker::start_with(Install::get(), port, None)
+    pub(crate) fn start(port: u16, settings: &[(&str, &str)]) -> Broker {
+        Broker::start_with(Install::get(), port, settings, None)
     }
 
-    fn start_with(install: &Install, port: u16, flag: Option<String>) -> Broker {
+    fn start_with(install: &Install, port: u16, more: &[(&str, &str)], flag: Option<String>) -> Broker {
         note_panics();
         let folder = tempfile::Builder::new().prefix("outrigger-kafka-").tempdir().expect("a folder for the broker");
         let data = folder.path().join("data");
         copy_flat(&install.formatted(), &data);
         let settings = folder.path().join("server.properties");
-        fs::write(&settings, properties(port, &data)).expect("the broker's properties");
+        let more: String = more.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+        fs::write(&settings, properties(port, &data) + &more).expect("the broker's properties");
 
         let log = log_file();
         let out = File::create(&log).expect("the broker's log");
@@ -81,7 +82,7 @@ pub(crate) fn run_once_to_archive_classes(install: &Install) {
     let unfinished = install.class_archive().with_extension("unfinished");
     let _ = fs::remove_file(&unfinished);
     let flag = format!("-XX:ArchiveClassesAtExit={}", unfinished.display());
-    Broker::start_with(install, free_port(), Some(flag)).stop();
+    Broker::start_with(install, free_port(), &[], Some(flag)).stop();
     let _ = fs::rename(&unfinished, install.class_archive());
 }
 

@@ -47,7 +47,12 @@ impl Kafka {
 
     /// A broker on a port that the test has chosen before with [`free_port`].
     pub fn start_on(port: u16) -> Kafka {
-        let broker = Broker::start(port);
+        Kafka::start_with(port, &[])
+    }
+
+    /// A broker on a port, with settings of its own beside the usual ones.
+    pub fn start_with(port: u16, settings: &[(&str, &str)]) -> Kafka {
+        let broker = Broker::start(port, settings);
         Kafka { address: broker.address(), broker: Mutex::new(Some(broker)) }
     }
 

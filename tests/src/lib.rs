@@ -22,6 +22,7 @@
 
 mod admin;
 mod broker;
+mod commits;
 mod event;
 mod guests;
 mod install;

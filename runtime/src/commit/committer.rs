@@ -13,8 +13,10 @@ use std::time::Instant;
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 
+use super::metadata::{self, Metadata};
 use crate::metrics::{CommitResult, Metrics};
 
 /// A position to commit.
@@ -27,7 +29,7 @@ pub struct Position {
     /// The next offset to read after a restart.
     pub offset: i64,
     /// What is stored beside it.
-    pub metadata: String,
+    pub metadata: Metadata,
 }
 
 /// What became of one list of positions.
@@ -37,6 +39,9 @@ pub struct Answer {
     pub committed: Vec<Position>,
     /// Refused, each with its reason.
     pub failed: Vec<(Position, String)>,
+    /// Bytes of the shortest metadata that the broker found too large; its
+    /// position was committed without a map then.
+    pub too_large: Option<usize>,
 }
 
 /// A list to commit, for the thread.
@@ -55,8 +60,10 @@ pub struct Committer {
     /// Of the job under way.
     late: Arc<AtomicBool>,
     metrics: Metrics,
-    /// The newest committed offset per partition, as the broker has answered.
-    committed: HashMap<(Arc<str>, i32), i64>,
+    /// The newest committed offset per partition with its metadata, as the broker has answered.
+    committed: HashMap<(Arc<str>, i32), (i64, Metadata)>,
+    /// The most bytes of metadata that the broker is known to take.
+    metadata_limit: usize,
 }
 
 impl Committer {
@@ -85,7 +92,8 @@ impl Committer {
                 }
             }
         })?;
-        Ok(Committer { jobs, answers, busy: false, late: Arc::default(), metrics, committed: HashMap::new() })
+        let (late, committed, metadata_limit) = (Arc::default(), HashMap::new(), metadata::MAX);
+        Ok(Committer { jobs, answers, busy: false, late, metrics, committed, metadata_limit })
     }
 
     /// Begins to commit what differs from what is committed, or with `unchanged`
@@ -134,20 +142,31 @@ impl Committer {
 
     /// The committed offset of a partition, as far as this process knows.
     pub fn committed(&self, topic: &Arc<str>, partition: i32) -> Option<i64> {
-        self.committed.get(&(topic.clone(), partition)).copied()
+        self.committed.get(&(topic.clone(), partition)).map(|(offset, _)| *offset)
+    }
+
+    /// The most characters of an offset map's text that the broker is known to take.
+    pub fn map_limit(&self) -> usize {
+        metadata::map_limit(self.metadata_limit)
     }
 
     /// Tells what is committed, from the broker, when a partition is assigned.
-    pub fn learn(&mut self, topic: Arc<str>, partition: i32, offset: Option<i64>) {
-        match offset {
-            Some(offset) => _ = self.committed.insert((topic, partition), offset),
+    pub fn learn(&mut self, topic: Arc<str>, partition: i32, committed: Option<(i64, Metadata)>) {
+        match committed {
+            Some(committed) => _ = self.committed.insert((topic, partition), committed),
             None => _ = self.committed.remove(&(topic, partition)),
         }
     }
 
-    fn changed(&self, positions: Vec<Position>) -> Vec<Position> {
-        let differs = |p: &Position| p.offset >= 0 && self.committed(&p.topic, p.partition) != Some(p.offset);
-        positions.into_iter().filter(differs).collect()
+    fn changed(&self, mut positions: Vec<Position>) -> Vec<Position> {
+        positions.retain(|position| {
+            let committed = self.committed.get(&(position.topic.clone(), position.partition));
+            let same = |(offset, metadata): &(i64, Metadata)| {
+                (*offset, &metadata.map) == (position.offset, &position.metadata.map)
+            };
+            position.offset >= 0 && !committed.is_some_and(same)
+        });
+        positions
     }
 
     fn wait(&mut self, deadline: Instant) -> Result<Answer, Unanswered> {
@@ -163,8 +182,18 @@ impl Committer {
 
     fn take(&mut self, answer: Answer) -> Answer {
         self.busy = false;
-        for position in &answer.committed {
-            self.committed.insert((position.topic.clone(), position.partition), position.offset);
+        for Position { topic, partition, offset, metadata } in &answer.committed {
+            self.committed.insert((topic.clone(), *partition), (*offset, metadata.clone()));
+        }
+        if let Some(bytes) = answer.too_large {
+            if self.metadata_limit == metadata::MAX {
+                tracing::warn!(
+                    bytes,
+                    "the broker takes only shorter metadata (offset.metadata.max.bytes): offset maps are cut, and after a crash more records that are settled come again"
+                );
+            }
+            // Its limit is not said; a few halvings find it.
+            self.metadata_limit = self.metadata_limit.min(bytes / 2);
         }
         self.metrics.commit(if answer.failed.is_empty() { CommitResult::Ok } else { CommitResult::Failed });
         for (position, error) in &answer.failed {
@@ -184,19 +213,42 @@ pub struct Unanswered;
 /// so on any error each is committed singly, and has an answer of its own.
 fn commit(commit_list: &impl Fn(&[Position]) -> Result<(), KafkaError>, job: Job) -> Answer {
     let Job { positions, late } = job;
-    let Err(error) = commit_list(&positions) else { return Answer { committed: positions, failed: Vec::new() } };
+    let Err(error) = commit_list(&positions) else { return Answer { committed: positions, ..Answer::default() } };
     let mut answer = Answer::default();
     for position in positions {
         if late.load(Ordering::Acquire) {
             answer.failed.push((position, error.to_string()));
             continue;
         }
-        match commit_list(std::slice::from_ref(&position)) {
-            Ok(()) => answer.committed.push(position),
-            Err(error) => answer.failed.push((position, error.to_string())),
+        match commit_one(commit_list, position, &late, &mut answer.too_large) {
+            Ok(position) => answer.committed.push(position),
+            Err((position, error)) => answer.failed.push((position, error.to_string())),
         }
     }
     answer
+}
+
+/// Commits one position: without its map where the broker finds that too large.
+fn commit_one(
+    commit_list: &impl Fn(&[Position]) -> Result<(), KafkaError>,
+    mut position: Position,
+    late: &AtomicBool,
+    too_large: &mut Option<usize>,
+) -> Result<Position, (Position, KafkaError)> {
+    let mut result = commit_list(std::slice::from_ref(&position));
+    let refused = |error: &KafkaError| error.rdkafka_error_code() == Some(RDKafkaErrorCode::OffsetMetadataTooLarge);
+    if result.as_ref().is_err_and(refused) && position.metadata.map.is_some() {
+        let bytes = position.metadata.to_string().len();
+        *too_large = Some(too_large.map_or(bytes, |least| least.min(bytes)));
+        if !late.load(Ordering::Acquire) {
+            position.metadata.map = None;
+            result = commit_list(std::slice::from_ref(&position));
+        }
+    }
+    match result {
+        Ok(()) => Ok(position),
+        Err(error) => Err((position, error)),
+    }
 }
 
 fn commit_list<C: ConsumerContext>(consumer: &BaseConsumer<C>, positions: &[Position]) -> Result<(), KafkaError> {
@@ -204,8 +256,9 @@ fn commit_list<C: ConsumerContext>(consumer: &BaseConsumer<C>, positions: &[Posi
     for position in positions {
         let mut element = list.add_partition(&position.topic, position.partition);
         element.set_offset(Offset::Offset(position.offset))?;
-        if !position.metadata.is_empty() {
-            element.set_metadata(&position.metadata);
+        let metadata = position.metadata.to_string();
+        if !metadata.is_empty() {
+            element.set_metadata(metadata);
         }
     }
     consumer.commit(&list, CommitMode::Sync)
@@ -216,15 +269,13 @@ mod tests {
     use std::sync::Mutex;
     use std::time::Duration;
 
-    use rdkafka::types::RDKafkaErrorCode;
-
     use super::*;
 
     const SOON: Duration = Duration::from_secs(30);
 
     fn positions(offsets: &[i64]) -> Vec<Position> {
         let position =
-            |(partition, &offset)| Position { topic: "t".into(), partition, offset, metadata: String::new() };
+            |(partition, &offset)| Position { topic: "t".into(), partition, offset, metadata: Metadata::default() };
         (0..).zip(offsets).map(position).collect()
     }
 
@@ -235,7 +286,7 @@ mod tests {
         let commit = move |positions: &[Position]| {
             asking.lock().unwrap().push(positions.iter().map(|p| p.offset).collect());
             match positions.iter().any(|p| p.partition == 1) {
-                true => Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::OffsetMetadataTooLarge)),
+                true => Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::UnknownMemberId)),
                 false => Ok(()),
             }
         };
@@ -254,7 +305,7 @@ mod tests {
     #[test]
     fn only_what_differs_is_committed() {
         let (mut committer, asked) = refusing();
-        committer.learn("t".into(), 0, Some(10));
+        committer.learn("t".into(), 0, Some((10, Metadata::default())));
         for offset in [10, -1] {
             let answer = committer.commit_by(positions(&[offset]), Instant::now() + SOON).unwrap();
             assert!(answer.committed.is_empty() && answer.failed.is_empty());
@@ -266,6 +317,32 @@ mod tests {
         assert!(committer.start(positions(&[11]), true));
         committer.wait(Instant::now() + SOON).unwrap();
         assert_eq!(*asked.lock().unwrap(), [[11], [11], [11]]);
+    }
+
+    #[test]
+    fn a_map_that_is_too_large_is_left_out_and_the_next_ones_are_shorter() {
+        let stored = Arc::new(Mutex::new(Vec::new()));
+        let storing = stored.clone();
+        let commit = move |positions: &[Position]| {
+            let metadata: Vec<String> = positions.iter().map(|p| p.metadata.to_string()).collect();
+            if metadata.iter().any(|metadata| metadata.len() > 300) {
+                return Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::OffsetMetadataTooLarge));
+            }
+            storing.lock().unwrap().extend(metadata);
+            Ok(())
+        };
+        let mut committer = Committer::with(commit, Metrics::new().unwrap()).unwrap();
+        let mut rounds = 0;
+        while stored.lock().unwrap().iter().all(|metadata: &String| !metadata.contains("map")) {
+            let map = Some("x".repeat(committer.map_limit()).into());
+            let mut positions = positions(&[10, 20]);
+            positions[1].metadata = Metadata { began_ms: Some(1), map };
+            let answer = committer.commit_by(positions, Instant::now() + SOON).unwrap();
+            assert_eq!((answer.failed.len(), committer.committed(&"t".into(), 1)), (0, Some(20)));
+            rounds += 1;
+        }
+        assert_eq!(rounds, 5, "4096, and half of what was refused each time");
+        assert_eq!(stored.lock().unwrap()[1], "outrigger/1 began=1", "the position does not wait for it");
     }
 
     #[test]

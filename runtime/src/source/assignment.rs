@@ -12,11 +12,11 @@ use rdkafka::consumer::ConsumerContext;
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::sync::mpsc;
 
-use super::position::metadata;
 use crate::commit::committer::Position;
+use crate::commit::metadata::Metadata;
 use crate::kafka::queue::{Item, PartitionQueue};
 use crate::metrics::Metrics;
-use crate::worker::account::Account;
+use crate::worker::account::{Account, Snapshot};
 use crate::worker::effect::Slot;
 use crate::worker::{Command, Released};
 
@@ -200,16 +200,16 @@ impl<C: ConsumerContext> Assignment<C> {
                     Some(answer) => {
                         self.free[worker].push(held.slot.index);
                         if let Some(word) = answer.iter().find(|released| released.slot == held.slot) {
-                            released.push((held.position(word.position), *word));
+                            released.push((held.position(word.snapshot.clone()), word.clone()));
                         }
                     }
                     // Its place is not used again: the worker may still hold it.
                     None => {
-                        let (slot, position) = (held.slot, held.account.position());
+                        let (slot, snapshot) = (held.slot, held.account.to_commit());
                         let come_again = held.account.span().max(held.account.unsettled());
                         released.push((
-                            held.position(position),
-                            Released { slot, position, come_again, interrupted: true },
+                            held.position(snapshot.clone()),
+                            Released { slot, snapshot, come_again, in_map: 0, interrupted: true },
                         ));
                     }
                 }
@@ -230,7 +230,22 @@ impl<C: ConsumerContext> Assignment<C> {
 
     /// What may be committed now.
     pub fn positions(&self) -> Vec<Position> {
-        self.held.iter().map(|held| held.position(held.account.position())).collect()
+        self.held.iter().map(|held| held.position(held.account.to_commit())).collect()
+    }
+
+    /// Asks the workers for what is to be committed soon, with offset maps of at
+    /// most so many characters. Nobody waits: what a worker has published when
+    /// [`Assignment::positions`] is called is taken.
+    pub fn ask(&self, map_limit: usize) {
+        let mut unanswered: Vec<bool> = self.workers.iter().map(|_| false).collect();
+        for held in &self.held {
+            held.account.limit_map(map_limit);
+            unanswered[held.worker] |= held.account.ask();
+        }
+        // A worker that has not answered yet has a command of the last time before it.
+        for (worker, _) in self.workers.iter().zip(unanswered).filter(|(_, newly)| *newly) {
+            _ = worker.send(Command::Snapshot);
+        }
     }
 
     /// Whether a worker's thread has ended without being told to.
@@ -247,12 +262,12 @@ impl<C: ConsumerContext> Assignment<C> {
 }
 
 impl<C: ConsumerContext> Held<C> {
-    fn position(&self, offset: i64) -> Position {
+    fn position(&self, Snapshot { position: offset, map }: Snapshot) -> Position {
         Position {
             topic: self.account.topic.clone(),
             partition: self.account.partition,
             offset,
-            metadata: metadata(self.began_ms),
+            metadata: Metadata { began_ms: self.began_ms, map },
         }
     }
 }

@@ -32,6 +32,8 @@ use crate::probes::{Component, Health, Heart};
 const IDLE: Duration = Duration::from_millis(100);
 /// Events of the consumer's own queue that are served in one go.
 const EVENTS: usize = 64;
+/// How long before a commit the workers are asked what is to be committed, at most.
+const ASK: Duration = Duration::from_millis(200);
 /// How often lag is measured and readiness looked at.
 const MEASURE: Duration = Duration::from_secs(1);
 
@@ -50,7 +52,7 @@ pub struct Stopped {
     /// Whether the last commit was answered, and with success.
     pub committed: bool,
     /// Records that were delivered and will come again: exact where the last
-    /// commit was answered, otherwise at most this many.
+    /// commit was answered with every offset map in it, otherwise at most this many.
     pub come_again: u64,
 }
 
@@ -80,6 +82,8 @@ struct Source {
     bell: Arc<Bell>,
     parts: Parts,
     next_commit: Instant,
+    /// When the workers are asked for it; `None` once they are.
+    next_ask: Option<Instant>,
     next_measure: Instant,
 }
 
@@ -106,8 +110,9 @@ pub fn run(parts: Parts) -> Result<Stopped, String> {
     parts.health.not_ready(Component::Assigned, "no partitions have been assigned yet");
     parts.health.not_ready(Component::Consumer, "the group has not been joined yet");
     let now = Instant::now();
-    let next_commit = now + parts.manifest.commit_interval;
-    Ok(Source { consumer, bell, parts, next_commit, next_measure: now + MEASURE }.poll())
+    let mut source = Source { consumer, bell, parts, next_commit: now, next_ask: None, next_measure: now + MEASURE };
+    source.plan_commit(now);
+    Ok(source.poll())
 }
 
 impl Source {
@@ -128,16 +133,21 @@ impl Source {
                 return self.stop(deadline, Some(reason));
             }
             let busy = self.read();
+            if self.next_ask.is_some_and(|at| now >= at) {
+                self.ask();
+                self.next_ask = None;
+            }
             if now >= self.next_commit {
                 self.commit();
-                self.next_commit = now + self.parts.manifest.commit_interval;
+                self.plan_commit(now);
             }
             if now >= self.next_measure {
                 self.measure();
                 self.next_measure = now + MEASURE;
             }
             if !busy {
-                let until = self.next_commit.min(self.next_measure).saturating_duration_since(Instant::now());
+                let next = self.next_ask.unwrap_or(self.next_commit).min(self.next_measure);
+                let until = next.saturating_duration_since(Instant::now());
                 std::thread::park_timeout(until.min(IDLE));
             }
         }
@@ -214,6 +224,20 @@ impl Source {
         reading.records > 0 || !reading.errors.is_empty()
     }
 
+    fn plan_commit(&mut self, now: Instant) {
+        let interval = self.parts.manifest.commit_interval;
+        self.next_commit = now + interval;
+        self.next_ask = Some(self.next_commit - ASK.min(interval / 2));
+    }
+
+    /// Asks the workers for what is to be committed next.
+    fn ask(&self) {
+        let context = self.consumer.context();
+        if let Some(committer) = context.committer() {
+            context.assignment().ask(committer.map_limit());
+        }
+    }
+
     fn commit(&self) {
         let context = self.consumer.context();
         let positions = context.assignment().positions();
@@ -255,11 +279,16 @@ impl Source {
         let held = released.len();
         let interrupted = released.iter().filter(|(_, word)| word.interrupted).count();
         let mut come_again: u64 = released.iter().map(|(_, word)| word.come_again as u64).sum();
+        let in_maps: u64 = released.iter().map(|(_, word)| word.in_map as u64).sum();
         let positions: Vec<_> = released.into_iter().map(|(position, _)| position).collect();
         let mut committed = true;
         if let Some(mut committer) = context.committer() {
             let answer = committer.commit_by(positions.clone(), deadline - whole / 10);
             committed = answer.as_ref().is_ok_and(|answer| answer.failed.is_empty());
+            // Some maps may be stored all the same: this many at most.
+            if !committed || answer.is_ok_and(|answer| answer.too_large.is_some()) {
+                come_again += in_maps;
+            }
             if !committed {
                 let behind = |p: &crate::commit::committer::Position| {
                     committer.committed(&p.topic, p.partition).map_or(p.offset, |at| p.offset - at).max(0) as u64

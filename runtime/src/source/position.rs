@@ -11,6 +11,8 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::{Offset, TopicPartitionList};
 
+use crate::commit::map::{Identity, OffsetMap};
+use crate::commit::metadata::Metadata;
 use crate::kafka::list;
 use crate::manifest::{Kafka, OnOffsetLost, StartFrom};
 
@@ -93,6 +95,10 @@ pub struct Resolved {
     pub start: Start,
     /// What is committed, if anything.
     pub committed: Option<i64>,
+    /// What is stored beside it; empty where it is not Outrigger's.
+    pub stored: Metadata,
+    /// What is settled beyond the beginning, as far as can be said before its first record comes.
+    pub map: Option<OffsetMap>,
     /// When the group began with the topic, in milliseconds since the Unix epoch; stored beside every commit.
     pub began_ms: Option<i64>,
 }
@@ -129,8 +135,15 @@ impl<C: ConsumerContext> Positions<'_, C> {
             };
             let committed = (entry.offset >= 0).then_some(entry.offset);
             let start_from = self.start_from(entry.topic);
-            let own = began_ms(entry.metadata);
-            let (mut began_here, mut since) = (own, None);
+            let stored = Metadata::parse(entry.metadata).unwrap_or_else(|why| {
+                tracing::warn!(
+                    topic = entry.topic,
+                    partition = entry.partition,
+                    "the metadata of the committed offset is not used: {why}"
+                );
+                Metadata::default()
+            });
+            let (mut began_here, mut since) = (stored.began_ms, None);
             if committed.is_none() && start_from == StartFrom::Latest {
                 let known = match began.get(entry.topic) {
                     Some(known) => *known,
@@ -146,8 +159,9 @@ impl<C: ConsumerContext> Positions<'_, C> {
                 began_here = Some(known.filter(|&ms| ms > 0).unwrap_or(self.now_ms));
             }
             let start = decide(committed, Log { start, end }, start_from, since, self.kafka.on_offset_lost);
-            let topic = Arc::from(entry.topic);
-            resolved.push(Resolved { topic, partition: entry.partition, start, committed, began_ms: began_here });
+            let (topic, partition) = (Arc::from(entry.topic), entry.partition);
+            let map = self.map(&stored, &start, entry.topic, partition, end);
+            resolved.push(Resolved { topic, partition, start, committed, stored, map, began_ms: began_here });
         }
         for partition in &resolved {
             if let Start::Committed(offset) | Start::First(offset) | Start::Moved { to: offset, .. } = partition.start {
@@ -155,6 +169,15 @@ impl<C: ConsumerContext> Positions<'_, C> {
             }
         }
         Ok((assign, resolved))
+    }
+
+    fn map(&self, stored: &Metadata, start: &Start, topic: &str, partition: i32, end: i64) -> Option<OffsetMap> {
+        let Start::Committed(committed) = *start else { return None };
+        let identity = Identity { group: &self.kafka.group_id, topic, partition };
+        stored.trusted_map(identity, committed, end).unwrap_or_else(|why| {
+            tracing::warn!(%topic, partition, "the offset map is not used, and settled records may come again: {why}");
+            None
+        })
     }
 
     fn start_from(&self, topic: &str) -> StartFrom {
@@ -174,7 +197,8 @@ impl<C: ConsumerContext> Positions<'_, C> {
         }
         let all = self.consumer.committed_offsets(all, TIMEOUT)?;
         let marks = list::entries(&all).filter(|entry| entry.offset >= 0);
-        Ok(marks.map(|entry| began_ms(entry.metadata).unwrap_or(0)).min())
+        let began = |metadata| Metadata::parse(metadata).ok().and_then(|metadata| metadata.began_ms);
+        Ok(marks.map(|entry| began(entry.metadata).unwrap_or(0)).min())
     }
 
     /// The first offset at or after a time; `None` if there is none yet.
@@ -200,18 +224,6 @@ impl<C: ConsumerContext> Positions<'_, C> {
         let answered = list::entries(&list).filter(|entry| entry.error.is_none() && entry.offset >= 0);
         Ok(answered.map(|entry| ((entry.topic.to_owned(), entry.partition), entry.offset)).collect())
     }
-}
-
-const MARK: &str = "outrigger/1 began=";
-
-/// What is stored beside a commit.
-pub fn metadata(began_ms: Option<i64>) -> String {
-    began_ms.map(|ms| format!("{MARK}{ms}")).unwrap_or_default()
-}
-
-/// The mark in a commit's metadata; `None` for what others wrote, whatever it is.
-fn began_ms(metadata: &[u8]) -> Option<i64> {
-    std::str::from_utf8(metadata).ok()?.strip_prefix(MARK)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -247,13 +259,5 @@ mod tests {
         assert_eq!(first(StartFrom::Earliest, None), Start::First(100));
         assert_eq!(first(StartFrom::Latest, None), Start::First(200));
         assert_eq!(first(StartFrom::Latest, Some(120)), Start::First(120), "the group began before this partition");
-    }
-
-    #[test]
-    fn the_mark_is_read_back_and_others_metadata_is_not() {
-        assert_eq!(began_ms(metadata(Some(1_700_000_000_000)).as_bytes()), Some(1_700_000_000_000));
-        for other in [&b""[..], b"\xff\xfe", b"AQAA", b"outrigger/1 began=x", b"outrigger/2 began=1"] {
-            assert_eq!(began_ms(other), None);
-        }
     }
 }

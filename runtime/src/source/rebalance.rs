@@ -16,8 +16,9 @@ use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 use super::assignment::Assignment;
-use super::position::{Positions, Resolved, Start, metadata};
+use super::position::{Positions, Resolved, Start};
 use crate::commit::committer::{Committer, Position};
+use crate::commit::metadata::Metadata;
 use crate::kafka::list;
 use crate::kafka::queue::{Bell, PartitionQueue};
 use crate::logging::KafkaLog;
@@ -120,7 +121,8 @@ impl Context {
                     if let Some(mut committer) = self.committer() {
                         committer.learn(entry.topic.into(), entry.partition, None);
                     }
-                    self.hold(consumer, entry.topic.into(), entry.partition, -1, None);
+                    let account = self.account(entry.topic.into(), entry.partition, -1);
+                    self.hold(consumer, account, None);
                 }
                 hand_over(consumer, &list)
             }
@@ -128,7 +130,7 @@ impl Context {
     }
 
     fn take(&self, consumer: &Arc<BaseConsumer<Context>>, resolved: &[Resolved]) {
-        for Resolved { topic, partition, start, committed, began_ms } in resolved {
+        for Resolved { topic, partition, start, committed, stored, map, began_ms } in resolved {
             let position = match start {
                 Start::Committed(offset) => *offset,
                 Start::First(offset) => *offset,
@@ -144,20 +146,25 @@ impl Context {
                 }
             };
             if let Some(mut committer) = self.committer() {
-                committer.learn(topic.clone(), *partition, *committed);
+                committer.learn(topic.clone(), *partition, committed.map(|offset| (offset, stored.clone())));
             }
-            self.hold(consumer, topic.clone(), *partition, position, *began_ms);
+            let account = self.account(topic.clone(), *partition, position);
+            if let (Some(map), Some(text)) = (map, &stored.map) {
+                account.remember(map.clone(), text.clone());
+            }
+            self.hold(consumer, account, *began_ms);
         }
     }
 
-    fn hold(
-        &self,
-        consumer: &Arc<BaseConsumer<Context>>,
-        topic: Arc<str>,
-        partition: i32,
-        position: i64,
-        began_ms: Option<i64>,
-    ) {
+    fn account(&self, topic: Arc<str>, partition: i32, position: i64) -> Arc<Account> {
+        Account::sharing(self.total.clone(), topic, partition, position, self.manifest.buffer)
+    }
+
+    fn hold(&self, consumer: &Arc<BaseConsumer<Context>>, account: Arc<Account>, began_ms: Option<i64>) {
+        let (topic, partition) = (account.topic.clone(), account.partition);
+        if let Some(committer) = self.committer() {
+            account.limit_map(committer.map_limit());
+        }
         // A partition that was taken away without a word comes back while it is held.
         // Two holders would share one queue, and each would commit past the other's records.
         self.let_go(|t, p| t == &*topic && p == partition);
@@ -166,11 +173,7 @@ impl Context {
         // no record takes the other way.
         let bell = Bell::new(self.thread.clone());
         match PartitionQueue::split(consumer, &topic, partition, bell) {
-            Some(queue) => {
-                let total = self.total.clone();
-                let account = Account::sharing(total, topic, partition, position, self.manifest.buffer);
-                self.assignment().add(account, queue, began_ms);
-            }
+            Some(queue) => self.assignment().add(account, queue, began_ms),
             None => self.fail(format!("{topic}/{partition}: the client has no queue for this partition")),
         }
     }
@@ -191,7 +194,7 @@ impl Context {
                 topic: r.topic.clone(),
                 partition: r.partition,
                 offset,
-                metadata: metadata(r.began_ms),
+                metadata: Metadata { began_ms: r.began_ms, map: None },
             }),
             Start::Committed(_) | Start::Lost(_) => None,
         });
@@ -221,8 +224,13 @@ impl Context {
         let which = |t: &str, p: i32| t == topic && p == partition;
         let released = self.assignment().release(which, Instant::now(), &*self.interrupt);
         self.assignment().discard();
-        // Its position says where it stood; the broker's word on the committed offset may be older.
-        self.commit(released.into_iter().map(|(position, _)| position).collect(), "the position before the gap");
+        // Its position says where it stood; the broker's word on the committed offset may be
+        // older. A map would say of a log that was cut and written anew what held for the old one.
+        let without_map = |(position, _): (Position, Released)| Position {
+            metadata: Metadata { map: None, ..position.metadata },
+            ..position
+        };
+        self.commit(released.into_iter().map(without_map).collect(), "the position before the gap");
         let mut wanted = TopicPartitionList::new();
         wanted.add_partition(topic, partition);
         let positions = Positions { consumer, kafka: &self.manifest.kafka, now_ms: now_ms() };

@@ -1,11 +1,24 @@
 //! What the polling thread and the worker both know of one assigned partition.
-//! Plain atomics: each is written by one side and read by the other.
+//! Plain atomics: each is written by one side and read by the other. What is too
+//! large for one, the offset maps, passes once per assignment and once per commit.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::*};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::total::Total;
+use crate::commit::map::{ALWAYS_FIT, OffsetMap};
+use crate::commit::metadata;
 use crate::manifest::Buffer;
+
+/// What is to be committed for a partition, all of one moment: a map holds only
+/// beside the position that it was made with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The offset to commit.
+    pub position: i64,
+    /// The text of the offset map, where one is needed.
+    pub map: Option<Arc<str>>,
+}
 
 /// One assignment of one partition. A later assignment of the same partition has another.
 #[derive(Debug)]
@@ -32,6 +45,14 @@ pub struct Account {
     astray: AtomicBool,
     position: AtomicI64,
     oldest_ms: AtomicI64,
+    /// Whether the worker is to publish a snapshot.
+    asked: AtomicBool,
+    /// The most characters of a map's text.
+    map_limit: AtomicUsize,
+    /// The map that was stored with the position, until the worker takes it.
+    map: Mutex<Option<OffsetMap>>,
+    /// What the worker published last. Locked once per commit by either side.
+    published: Mutex<Option<Snapshot>>,
 }
 
 /// No timestamp.
@@ -39,6 +60,7 @@ const NONE: i64 = i64::MIN;
 
 /// How far reading may run ahead of the lowest record that is not settled, in
 /// multiples of the bound on records: each record in between costs 16 bytes, settled or not.
+/// Never further than what an offset map can always say of the records in between.
 const SPAN: usize = 8;
 
 /// Records that wait for the worker's first look. Those that are looked at long after
@@ -71,7 +93,22 @@ impl Account {
             astray: AtomicBool::new(false),
             position: AtomicI64::new(position),
             oldest_ms: AtomicI64::new(NONE),
+            asked: AtomicBool::new(false),
+            map_limit: AtomicUsize::new(metadata::map_limit(metadata::MAX)),
+            map: Mutex::default(),
+            published: Mutex::default(),
         })
+    }
+
+    /// Adds the map that was stored with the position, and its text; before the worker has the account.
+    pub fn remember(&self, map: OffsetMap, text: Arc<str>) {
+        self.publish(Snapshot { position: map.base, map: Some(text) });
+        *locked(&self.map) = Some(map);
+    }
+
+    /// See [`Account::remember`]; it is there once.
+    pub fn take_map(&self) -> Option<OffsetMap> {
+        locked(&self.map).take()
     }
 
     /// How many more records may be read now. The bounds on bytes are passed by at
@@ -117,7 +154,7 @@ impl Account {
     }
 
     fn room_now(&self) -> usize {
-        if self.bytes.load(Acquire) >= self.limit.bytes || self.span.load(Acquire) >= self.limit.records * SPAN {
+        if self.bytes.load(Acquire) >= self.limit.bytes || self.span.load(Acquire) >= self.span_limit() {
             return 0;
         }
         let records = self.limit.records.saturating_sub(self.records.load(Acquire));
@@ -176,7 +213,12 @@ impl Account {
     fn is_half_free(&self) -> bool {
         self.records.load(SeqCst) <= self.limit.records / 2
             && self.bytes.load(SeqCst) <= self.limit.bytes / 2
-            && self.span.load(Acquire) <= self.limit.records * SPAN / 2
+            // It falls in leaps, when the lowest record is settled, so a little is enough here.
+            && self.span.load(Acquire) <= self.span_limit() / 8 * 7
+    }
+
+    fn span_limit(&self) -> usize {
+        (self.limit.records * SPAN).min(ALWAYS_FIT - READ_AHEAD)
     }
 
     /// Says that a record came at an offset that was passed already: what follows it
@@ -202,12 +244,16 @@ impl Account {
 
     /// The worker's word on what may be committed, and on how many records from there on it keeps track of.
     pub fn set_position(&self, position: i64, span: usize) {
-        self.span.store(span, Release);
+        self.set_span(span);
         self.position.store(position, Release);
     }
 
-    /// Records from the position on that the worker kept track of as of the last
-    /// one it settled, settled ones included.
+    /// The second part of that alone: a record came.
+    pub fn set_span(&self, span: usize) {
+        self.span.store(span, Release);
+    }
+
+    /// Records from the position on that the worker keeps track of, settled ones included.
     pub fn span(&self) -> usize {
         self.span.load(Acquire)
     }
@@ -215,6 +261,40 @@ impl Account {
     /// What may be committed: every lower record is settled.
     pub fn position(&self) -> i64 {
         self.position.load(Acquire)
+    }
+
+    /// Asks the worker for a snapshot. False if it was asked already and has not answered.
+    pub fn ask(&self) -> bool {
+        !self.asked.swap(true, AcqRel)
+    }
+
+    /// Whether a snapshot was asked for since the last call.
+    pub fn take_asked(&self) -> bool {
+        self.asked.swap(false, AcqRel)
+    }
+
+    /// Says how many characters a map's text may have.
+    pub fn limit_map(&self, characters: usize) {
+        self.map_limit.store(characters, Relaxed);
+    }
+
+    /// See [`Account::limit_map`].
+    pub fn map_limit(&self) -> usize {
+        self.map_limit.load(Relaxed)
+    }
+
+    /// The worker's answer to [`Account::ask`].
+    pub fn publish(&self, snapshot: Snapshot) {
+        *locked(&self.published) = Some(snapshot);
+    }
+
+    /// What is to be committed: the last snapshot with its map, where there is one;
+    /// otherwise the position as it is now. It never goes back.
+    pub fn to_commit(&self) -> Snapshot {
+        // In this order: a snapshot that is published after this look is not below it.
+        let position = self.position();
+        let published = locked(&self.published).clone().filter(|snapshot| snapshot.map.is_some());
+        published.unwrap_or(Snapshot { position, map: None })
     }
 
     /// The timestamp of the lowest record that is not settled, as of the worker's last look.
@@ -234,6 +314,10 @@ impl Drop for Account {
     fn drop(&mut self) {
         self.total.sub(*self.bytes.get_mut() + *self.kept_back.get_mut());
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

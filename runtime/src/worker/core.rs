@@ -44,6 +44,7 @@ const MESSAGE_BYTES: usize = 64 << 20;
 const CALLS_AHEAD: usize = 64;
 
 mod circuit;
+mod map;
 mod messages;
 mod settle;
 
@@ -222,6 +223,12 @@ impl Core {
         let Some(partition) = self.partition(slot) else { return Ok(()) };
         let wake = partition.account.look_at();
         let seq = partition.offsets.deliver(record.offset()).inspect_err(|_| partition.account.go_astray())?;
+        let known = partition.known.is_some();
+        partition.account.set_span(partition.offsets.span());
+        self.wake_reader |= wake;
+        if known && self.passes_over(slot, seq, &record) {
+            return Ok(());
+        }
         let (body, failure) = match Envelope::decode(record) {
             Ok(envelope) => (Body::Event(Rc::new(envelope)), None),
             Err((record, why)) => {
@@ -230,7 +237,6 @@ impl Core {
                 (Body::Raw(Rc::new(record)), Some(failure))
             }
         };
-        self.wake_reader |= wake;
         let mut routes = std::mem::take(&mut self.scratch_routes);
         routes.clear();
         if let Some(envelope) = body.event() {
@@ -253,6 +259,9 @@ impl Core {
         let open = runs.len();
         let id = partition.entries.insert(Entry { seq, body, runs, open }) as u32;
         let begins = partition.lanes.enter(id, claim);
+        if known {
+            self.recall_attempts(slot, id);
+        }
         if begins {
             self.begin(slot, id);
         }

@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 pub mod account;
 pub mod core;
 pub mod effect;
+mod known;
 mod partition;
 pub mod plan;
 pub mod report;
@@ -27,7 +28,7 @@ pub mod total;
 
 pub use shell::run;
 
-use self::account::Account;
+use self::account::{Account, Snapshot};
 use self::core::{Core, Now};
 use self::effect::Slot;
 use self::plan::Plan;
@@ -53,19 +54,23 @@ pub enum Command {
         /// Takes one answer when all of them are released.
         answer: SyncSender<Vec<Released>>,
     },
+    /// Publish what is to be committed in the accounts that were asked.
+    Snapshot,
     /// End the thread.
     Stop,
 }
 
 /// A partition that a worker let go.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Released {
     /// Which.
     pub slot: Slot,
-    /// What may be committed for it.
-    pub position: i64,
-    /// Records delivered from there on: they will come again.
+    /// What is to be committed for it.
+    pub snapshot: Snapshot,
+    /// Records delivered from there on and not called settled by its map: they will come again.
     pub come_again: usize,
+    /// Records delivered that its map calls settled: they come again where it is not stored.
+    pub in_map: usize,
     /// Whether something still ran at the deadline and was interrupted.
     pub interrupted: bool,
 }

@@ -9,6 +9,7 @@ use slab::Slab;
 use smallvec::SmallVec;
 
 use super::account::Account;
+use super::known::Known;
 use crate::commit::offsets::{Offsets, Seq};
 use crate::dispatch::lanes::Lanes;
 use crate::envelope::Envelope;
@@ -29,6 +30,8 @@ pub(super) struct Partition {
     pub active: usize,
     /// No new attempt begins.
     pub draining: bool,
+    /// What an offset map says of records still to come.
+    pub known: Option<Box<Known>>,
 }
 
 /// A record that is not settled.
@@ -118,6 +121,10 @@ impl Run {
 }
 
 impl Run {
+    pub fn is_settled(&self) -> bool {
+        matches!(self.stage, Stage::Settled)
+    }
+
     /// The run of a record that no route takes.
     pub fn refused(failure: Failure) -> Run {
         Run { stage: Stage::Refused(Box::new(failure)), ..Run::new(NO_ROUTE) }
@@ -129,11 +136,12 @@ impl Partition {
         Partition {
             epoch,
             offsets: Offsets::starting_at(account.position()),
-            account,
             lanes: Lanes::new(),
             entries: Slab::new(),
             active: 0,
             draining: false,
+            known: account.take_map().map(|map| Box::new(Known::new(map))),
+            account,
         }
     }
 
@@ -142,9 +150,13 @@ impl Partition {
         self.active == 0
     }
 
-    /// The timestamp of the lowest record that is not settled.
+    /// The lowest record that is not settled; costs a look at every one of them.
+    pub fn lowest(&self) -> Option<&Entry> {
+        self.entries.iter().map(|(_, entry)| entry).min_by_key(|entry| entry.seq)
+    }
+
+    /// The timestamp of that record.
     pub fn oldest_ms(&self) -> Option<i64> {
-        let lowest = self.entries.iter().map(|(_, entry)| entry).min_by_key(|entry| entry.seq)?;
-        lowest.body.record().timestamp_ms()
+        self.lowest()?.body.record().timestamp_ms()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::commit::map::route_digest;
 use crate::manifest::{Circuit, Manifest};
 use crate::route::Router;
 
@@ -15,6 +16,8 @@ pub struct Plan {
     pub handlers: Vec<PlannedHandler>,
     /// Index of a route's handler.
     pub handler_of: Vec<usize>,
+    /// What stands for each route in an offset map.
+    pub route_digests: Vec<u32>,
 }
 
 /// A handler as far as decisions go.
@@ -49,6 +52,7 @@ impl Plan {
             .collect();
         let of = |name: &str| handlers.iter().position(|handler| &*handler.name == name).unwrap_or_default();
         let handler_of = manifest.routes.iter().map(|route| of(&route.handler)).collect();
-        Plan { router: Router::new(&manifest.routes), manifest, handlers, handler_of }
+        let route_digests = manifest.routes.iter().map(|route| route_digest(&route.name)).collect();
+        Plan { router: Router::new(&manifest.routes), manifest, handlers, handler_of, route_digests }
     }
 }

@@ -205,6 +205,7 @@ impl Worker {
                 // Partitions that are lost, and those with nothing under way, go now.
                 self.overdue(Instant::now());
             }
+            Command::Snapshot => self.core.publish_snapshots(),
             Command::Stop => return false,
         }
         true
@@ -358,9 +359,12 @@ impl Worker {
         let find = |release: &Release| release.left.iter().position(|(left, _)| *left == slot);
         let Some((release, at)) = self.releases.iter_mut().find_map(|r| find(r).map(|at| (r, at))) else { return };
         let (_, undelivered) = release.left.swap_remove(at);
-        if let Some((position, delivered)) = self.core.release(slot) {
-            let come_again = delivered + undelivered;
-            release.done.push(Released { slot, position, come_again, interrupted });
+        if let Some((snapshot, in_map)) = self.core.snapshot(slot)
+            && let Some((position, delivered)) = self.core.release(slot)
+        {
+            let once_more = usize::from(snapshot.position < position);
+            let come_again = delivered - in_map + undelivered + once_more;
+            release.done.push(Released { slot, snapshot, come_again, in_map, interrupted });
         }
         // Dropping a call interrupts it, also where it waits in the host.
         self.running.retain(|run, handle| {

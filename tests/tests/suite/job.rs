@@ -51,15 +51,24 @@ impl Job {
 
     /// The same with the three topics created.
     pub fn new(name: &str, partitions: i32) -> Job {
+        Job::new_on(Kafka::shared(), name, partitions)
+    }
+
+    /// The same on another Kafka.
+    pub fn new_on(kafka: &Kafka, name: &str, partitions: i32) -> Job {
         let job = Job::named(name, partitions);
-        Kafka::shared().create_topic(&job.topic, partitions);
-        job.create_results()
+        kafka.create_topic(&job.topic, partitions);
+        job.create_results_on(kafka)
     }
 
     /// Creates the topics for outputs and dead letters.
     pub fn create_results(self) -> Job {
-        Kafka::shared().create_topic(&self.output, self.partitions);
-        Kafka::shared().create_topic(&self.dead_letter, self.partitions);
+        self.create_results_on(Kafka::shared())
+    }
+
+    fn create_results_on(self, kafka: &Kafka) -> Job {
+        kafka.create_topic(&self.output, self.partitions);
+        kafka.create_topic(&self.dead_letter, self.partitions);
         self
     }
 

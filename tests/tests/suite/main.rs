@@ -11,6 +11,7 @@ mod job;
 mod keys;
 mod main_job;
 mod memory;
+mod map;
 mod offsets;
 mod rebalance;
 mod restart;

@@ -192,3 +192,27 @@ proptest! {
         }
     }
 }
+#[test]
+fn reading_stops_before_a_map_may_not_hold_what_is_settled() {
+    let account = Account::new("t".into(), 0, 0, Buffer { records: 1_000_000, bytes: 1000 });
+    account.set_span(ALWAYS_FIT - READ_AHEAD - 1);
+    assert_eq!(account.room(), READ_AHEAD);
+    account.set_span(ALWAYS_FIT - READ_AHEAD);
+    assert_eq!(account.room(), 0);
+}
+
+#[test]
+fn a_map_is_committed_with_its_own_position_only() {
+    let account = Account::new("t".into(), 0, 5, Buffer { records: 10, bytes: 1000 });
+    assert_eq!(account.to_commit(), Snapshot { position: 5, map: None });
+    assert_eq!((account.ask(), account.ask()), (true, false));
+    assert_eq!((account.take_asked(), account.take_asked()), (true, false));
+    let snapshot = Snapshot { position: 6, map: Some("map".into()) };
+    account.publish(snapshot.clone());
+    account.set_position(8, 1);
+    assert_eq!(account.to_commit(), snapshot);
+    account.publish(Snapshot { position: 8, map: None });
+    account.set_position(9, 0);
+    assert_eq!(account.to_commit(), Snapshot { position: 9, map: None }, "without one, what is newest");
+}
+

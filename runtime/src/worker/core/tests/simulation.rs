@@ -3,7 +3,9 @@
 //! partitions that drain, go and come back; in every second seed handlers fail for
 //! a while, and circuits hold their calls. A model beside the core knows what
 //! has happened to every record from what went in and out alone, and is held
-//! against the core at every step.
+//! against the core at every step: [`model`]. Partitions come back, also to another
+//! worker after a crash, with what was last committed, or with metadata that is
+//! damaged or lies: [`restart`].
 //!
 //! A seed that fails is printed; `OUTRIGGER_SEED=<seed>` runs that one alone.
 
@@ -18,122 +20,10 @@ use crate::dispatch::breaker::Change;
 const SEEDS: u64 = 2500;
 const STEPS: usize = 150;
 
-/// Types of records and the routes that take them; `None` is a record that is no event.
-const KINDS: [(Option<&str>, &[&str]); 6] = [
-    (Some("k"), &["keyed"]),
-    (Some("p"), &["partition"]),
-    (Some("n"), &["free"]),
-    (Some("f"), &["first", "second"]),
-    (Some("u"), &[""]),
-    (None, &[""]),
-];
+mod model;
+mod restart;
 
-/// A record in a partition's log.
-#[derive(Clone, Copy)]
-struct Logged {
-    offset: i64,
-    key: Option<&'static str>,
-    kind: usize,
-}
-
-/// How far a run has come, as the model sees it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Stage {
-    Waiting,
-    Calling,
-    /// The attempt failed; what follows has not been said.
-    Failed,
-    Publishing {
-        left: usize,
-        refused: bool,
-    },
-    /// All outputs are written, or there are none.
-    Done,
-    DeadLettering,
-    DeadLettered,
-    Settled,
-}
-
-/// A run in the model: its stage, and the attempts that failed.
-#[derive(Clone, Copy, Debug)]
-struct Run {
-    stage: Stage,
-    failures: u32,
-    /// Its call probes a circuit; and it has done so in vain before.
-    probe: bool,
-    probed: bool,
-    class: FailureClass,
-}
-
-impl Run {
-    /// Whether the attempt that failed last is none of the record's attempts.
-    fn is_free(&self) -> bool {
-        let counts = matches!(self.class, FailureClass::Failed | FailureClass::Trap | FailureClass::Timeout);
-        self.probe && (self.class == FailureClass::Dependency || (counts && !self.probed))
-    }
-}
-
-/// A record that was delivered under the current assignment.
-struct Delivered {
-    logged: Logged,
-    runs: BTreeMap<&'static str, Run>,
-}
-
-impl Delivered {
-    fn is_settled(&self) -> bool {
-        self.runs.values().all(|run| run.stage == Stage::Settled)
-    }
-
-    fn claims_partition(&self) -> bool {
-        self.logged.kind == 1
-    }
-
-    fn claims_key(&self) -> Option<&'static str> {
-        self.logged.key.filter(|_| matches!(self.logged.kind, 0 | 1 | 3))
-    }
-
-    fn holds_up(&self, other: &Delivered) -> bool {
-        let partition = self.claims_partition() && other.claims_partition();
-        let key = self.claims_key().is_some() && self.claims_key() == other.claims_key();
-        !self.is_settled() && (partition || key)
-    }
-}
-
-/// The broker's side of a partition, and the assignment to the worker if there is one.
-struct Part {
-    log: Vec<Logged>,
-    committed: i64,
-    settled: BTreeSet<i64>,
-    held: Option<Held>,
-}
-
-struct Held {
-    slot: Slot,
-    account: Arc<Account>,
-    start: i64,
-    /// Index of the next record in the log.
-    next: usize,
-    records: BTreeMap<i64, Delivered>,
-    draining: bool,
-    drained: bool,
-}
-
-impl Held {
-    /// What may be committed, counted by hand.
-    fn committable(&self) -> i64 {
-        let lowest = self.records.iter().find(|(_, record)| !record.is_settled()).map(|(offset, _)| *offset);
-        lowest.unwrap_or_else(|| self.records.keys().last().map_or(self.start, |last| last + 1))
-    }
-}
-
-/// A message that was sent and not answered.
-struct Sent {
-    token: Token,
-    channel: Channel,
-    slot: Slot,
-    offset: i64,
-    route: &'static str,
-}
+use model::{Delivered, Held, KINDS, Known, Part, Run, Sent, Stage, Stored};
 
 struct World {
     rng: Rng,
@@ -143,6 +33,7 @@ struct World {
     calls: Vec<CallOrder>,
     sent: Vec<Sent>,
     epoch: u32,
+    plan: Arc<Plan>,
     /// By handler: every attempt fails.
     down: [bool; 2],
     circuits: [Circuit; 2],
@@ -172,7 +63,7 @@ impl World {
         let mut rng = Rng::with_seed(seed);
         let now = start();
         let plan = if seed % 2 == 1 { plan_with_circuits() } else { plan() };
-        let core = Core::new(plan, "group".into(), true, rng.u64(..), now);
+        let core = Core::new(plan.clone(), "group".into(), true, rng.u64(..), now);
         let parts = (0..3).map(|_| Part::new(&mut rng)).collect();
         World {
             rng,
@@ -182,6 +73,7 @@ impl World {
             calls: Vec::new(),
             sent: Vec::new(),
             epoch: 0,
+            plan,
             down: [false; 2],
             circuits: [Circuit::Closed; 2],
             happened: Happened::default(),
@@ -201,32 +93,17 @@ impl World {
             }
             92..94 => self.drain(part),
             94..96 => self.release(part),
-            96 => {
+            96 if self.rng.bool() => {
                 let handler = self.rng.usize(..2);
                 self.down[handler] = !self.down[handler];
             }
+            96 => self.commit(part),
+            97 if self.rng.u32(..8) == 0 => self.crash(),
             _ => self.assign(part),
         }
         let may_call = self.rng.u32(..5) > 0;
         self.pump(may_call);
         self.check();
-    }
-
-    fn assign(&mut self, number: usize) {
-        let taken: Vec<u32> = self.parts.iter().filter_map(|p| p.held.as_ref()).map(|held| held.slot.index).collect();
-        let part = &mut self.parts[number];
-        if part.held.is_some() {
-            return;
-        }
-        self.epoch += 1;
-        let index = (0..).find(|index| !taken.contains(index)).unwrap();
-        let slot = Slot { index, epoch: self.epoch };
-        let start = part.committed;
-        let account = Account::new("t".into(), number as i32, start, BUFFER);
-        let next = part.log.partition_point(|logged| logged.offset < start);
-        self.core.assign(slot, account.clone());
-        let (records, draining, drained) = (BTreeMap::new(), false, false);
-        part.held = Some(Held { slot, account, start, next, records, draining, drained });
     }
 
     fn deliver(&mut self, number: usize) {
@@ -236,14 +113,13 @@ impl World {
             let Some(&logged) = part.log.get(held.next) else { return };
             held.next += 1;
             let (ty, routes) = KINDS[logged.kind];
-            let run = Run {
-                stage: if ty.is_some() && !routes[0].is_empty() { Stage::Waiting } else { Stage::Failed },
-                failures: 0,
-                probe: false,
-                probed: false,
-                class: FailureClass::Unrouted,
+            let stage = match ty.is_some() && !routes[0].is_empty() {
+                _ if held.known.settled.contains(&logged.offset) => Stage::Settled,
+                true => Stage::Waiting,
+                false => Stage::Failed,
             };
-            let runs = routes.iter().map(|&route| (route, run)).collect();
+            let failures = |route| held.known.failures.get(&(logged.offset, route)).copied().unwrap_or_default();
+            let runs = routes.iter().map(|&route| (route, Run::new(stage, failures(route)))).collect();
             held.records.insert(logged.offset, Delivered { logged, runs });
             let record = record(logged.offset, logged.key, ty);
             held.account.add(1, record.size());
@@ -335,22 +211,6 @@ impl World {
         }
     }
 
-    /// A partition is taken away: in good order after a drain, or at any time.
-    /// The position is committed, or not, as after a crash. Answers still come.
-    fn release(&mut self, number: usize) {
-        let part = &mut self.parts[number];
-        let Some(held) = part.held.take() else { return };
-        let (position, come_again) = self.core.release(held.slot).expect("it is held");
-        assert_eq!(position, held.committable(), "the position to commit");
-        assert_eq!(come_again, held.records.range(position..).count());
-        if self.rng.bool() {
-            part.committed = position;
-            let skipped: Vec<_> =
-                part.log.iter().map(|l| l.offset).filter(|o| *o < position && !part.settled.contains(o)).collect();
-            assert!(skipped.is_empty(), "{skipped:?} are committed and not settled");
-        }
-    }
-
     fn pump(&mut self, may_call: bool) {
         while let Some(effect) = self.core.next(may_call) {
             match effect {
@@ -407,7 +267,10 @@ impl World {
         let free = run.is_free();
         match (channel, &mut run.stage) {
             (Channel::Outputs, Stage::Publishing { .. }) | (Channel::DeadLetters, Stage::DeadLettering) => {}
-            (Channel::DeadLetters, stage @ Stage::Failed) if !free => *stage = Stage::DeadLettering,
+            (Channel::DeadLetters, stage @ Stage::Failed) if !free => {
+                *stage = Stage::DeadLettering;
+                run.failures += 1;
+            }
             (channel, stage) => panic!("{channel:?} of a run that is {stage:?}"),
         }
         assert!(self.sent.iter().all(|sent| sent.token != token), "it is on its way already");
@@ -495,6 +358,7 @@ impl World {
             }
         }
         assert_empty(&self.core);
+        assert!(self.core.partitions.iter().flatten().all(|partition| partition.known.is_none()));
         for part in &self.parts {
             let held = part.held.as_ref().unwrap();
             assert_eq!((held.account.unsettled(), held.account.unsettled_bytes()), (0, 0));
@@ -524,19 +388,6 @@ impl World {
 
     fn run(&mut self, slot: Slot, offset: i64, route: &str) -> Option<&mut Run> {
         self.held(slot)?.records.get_mut(&offset)?.runs.get_mut(route)
-    }
-}
-
-impl Part {
-    /// A log with gaps.
-    fn new(rng: &mut Rng) -> Part {
-        let mut offset = rng.i64(0..5);
-        let log = (0..60).map(|_| {
-            offset += if rng.u32(..4) == 0 { rng.i64(2..9) } else { 1 };
-            let key = [None, Some("a"), Some("b"), Some("c")][rng.usize(..4)];
-            Logged { offset, key, kind: rng.usize(..KINDS.len()) }
-        });
-        Part { log: log.collect(), committed: 0, settled: BTreeSet::new(), held: None }
     }
 }
 
