@@ -155,6 +155,14 @@ impl Envelope {
         self.record.size() - size_of::<Record>() + size_of::<Envelope>() + self.side.len() + spans
     }
 
+    /// Bytes of all attributes, names of extensions included, and of the payload.
+    pub fn event_size(&self) -> usize {
+        let attributes =
+            [self.id, self.source, self.ty, self.subject, self.time, self.datacontenttype, self.dataschema, self.data];
+        let extensions = self.extensions.as_slice().iter().flat_map(|(name, value)| [*name, *value]);
+        attributes.into_iter().chain(extensions).map(|span| span.len as usize).sum()
+    }
+
     /// `type` as bytes, for the router's look-up.
     pub(crate) fn type_bytes(&self) -> &[u8] {
         self.bytes(self.ty).unwrap_or_default()
@@ -261,6 +269,10 @@ mod tests {
         assert_eq!(envelope.size(), envelope.record.size() - size_of::<Record>() + size_of::<Envelope>());
         assert_eq!(envelope.data(), Some(&br#"{"x":1}"#[..]));
         assert_eq!(envelope.extensions().collect::<Vec<_>>(), [("a", "1"), ("b", "true")]);
+        assert_eq!(
+            envelope.event_size(),
+            "1".len() + "/s".len() + "t".len() + "a1".len() + "btrue".len() + r#"{"x":1}"#.len()
+        );
         assert_eq!(envelope.record().offset(), 7);
     }
 

@@ -1,5 +1,7 @@
 //! A Kafka record, copied out of the client: what `source` hands to `decode`.
 
+use smallvec::SmallVec;
+
 /// Which part of a record's bytes something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Part {
@@ -15,8 +17,8 @@ impl Part {
     }
 }
 
-/// One record of a partition. Key, value and headers share one allocation; a
-/// header costs a second one for the table.
+/// One record of a partition. Key, value and headers share one allocation; more
+/// than two headers cost a second one for the table.
 #[derive(Debug)]
 pub struct Record {
     offset: i64,
@@ -24,7 +26,7 @@ pub struct Record {
     bytes: Box<[u8]>,
     key: Part,
     value: Part,
-    headers: Box<[(Part, Part)]>,
+    headers: SmallVec<[(Part, Part); 2]>,
 }
 
 impl Record {
@@ -91,7 +93,8 @@ impl Record {
 
     /// Bytes of memory the record holds, for the budgets.
     pub fn size(&self) -> usize {
-        size_of::<Record>() + self.bytes.len() + self.headers.len() * size_of::<(Part, Part)>()
+        let table = if self.headers.spilled() { self.headers.capacity() * size_of::<(Part, Part)>() } else { 0 };
+        size_of::<Record>() + self.bytes.len() + table
     }
 }
 

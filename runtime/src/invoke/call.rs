@@ -131,13 +131,7 @@ async fn invoke(instance: &mut Instance, module: &Module, call: &Call) -> wasmti
 /// Bytes that the call copies into the guest.
 fn input_size(call: &Call) -> usize {
     let envelope = &*call.envelope;
-    let optional = [envelope.subject(), envelope.time(), envelope.datacontenttype(), envelope.dataschema()];
-    envelope.id().len()
-        + envelope.source().len()
-        + envelope.ty().len()
-        + optional.iter().map(|text| text.map_or(0, str::len)).sum::<usize>()
-        + envelope.extensions().map(|(name, value)| name.len() + value.len()).sum::<usize>()
-        + envelope.data().map_or(0, <[u8]>::len)
+    envelope.event_size()
         + call.route.len()
         + call.topic.len()
         + envelope.record().key().map_or(0, <[u8]>::len)
