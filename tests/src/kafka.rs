@@ -11,8 +11,9 @@ use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode;
 
-use crate::broker::Broker;
+use crate::broker::{Broker, Setup};
 use crate::process::{at_exit, free_port};
+use crate::proxy::Proxy;
 use crate::read::{Record, headers_of};
 
 /// What an acknowledgement, an answer or a commit may take.
@@ -22,6 +23,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Kafka {
     address: String,
     broker: Mutex<Option<Broker>>,
+    proxy: Option<Proxy>,
 }
 
 impl Kafka {
@@ -47,13 +49,64 @@ impl Kafka {
 
     /// A broker on a port that the test has chosen before with [`free_port`].
     pub fn start_on(port: u16) -> Kafka {
-        let broker = Broker::start(port);
-        Kafka { address: broker.address(), broker: Mutex::new(Some(broker)) }
+        Kafka::set_up(Setup { port, ..Setup::default() }, None)
+    }
+
+    /// A broker with settings of its own, that clients can also reach through a
+    /// proxy ([`Kafka::proxy`]), which can disturb them.
+    pub fn start_behind_proxy(settings: &[(&str, &str)]) -> Kafka {
+        let listen = free_port();
+        let proxy = Proxy::start(listen);
+        let settings = settings.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Kafka::set_up(Setup { port: free_port(), proxied: Some((listen, proxy.port())), settings }, Some(proxy))
+    }
+
+    fn set_up(setup: Setup, proxy: Option<Proxy>) -> Kafka {
+        let broker = Broker::start(&setup);
+        Kafka { address: broker.address(), broker: Mutex::new(Some(broker)), proxy }
+    }
+
+    /// The proxy before this broker.
+    ///
+    /// # Panics
+    /// If it was not started with [`Kafka::start_behind_proxy`].
+    pub fn proxy(&self) -> &Proxy {
+        self.proxy.as_ref().expect("a broker that was started behind a proxy")
+    }
+
+    fn with_broker<T>(&self, act: impl FnOnce(&mut Broker) -> T) -> T {
+        let mut broker = self.broker.lock().unwrap_or_else(PoisonError::into_inner);
+        act(broker.as_mut().expect("a broker that was not killed"))
     }
 
     /// Kills the broker; its data are gone.
     pub fn kill(&self) {
         self.broker.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// Freezes the broker: its connections stay, and nothing is answered.
+    pub fn freeze(&self) {
+        self.with_broker(|broker| broker.signal(libc::SIGSTOP));
+    }
+
+    /// Lets a frozen broker go on.
+    pub fn thaw(&self) {
+        self.with_broker(|broker| broker.signal(libc::SIGCONT));
+    }
+
+    /// Ends the broker in order; its data stay for [`Kafka::start_again`].
+    pub fn stop(&self) {
+        self.with_broker(Broker::stop);
+    }
+
+    /// Kills the broker; its data stay for [`Kafka::start_again`].
+    pub fn crash(&self) {
+        self.with_broker(Broker::crash);
+    }
+
+    /// Starts a broker that was stopped or crashed, with its data and ports.
+    pub fn start_again(&self) {
+        self.with_broker(Broker::start_again);
     }
 
     /// The bootstrap servers.

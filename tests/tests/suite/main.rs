@@ -6,7 +6,6 @@
 
 mod dead_letters;
 mod harness;
-mod job;
 mod keys;
 mod main_job;
 mod offsets;
@@ -14,3 +13,10 @@ mod rebalance;
 mod restart;
 mod routes;
 mod start;
+
+/// Jobs on the Kafka that all tests share.
+mod job {
+    pub use outrigger_tests::PATIENCE;
+
+    pub type Job = outrigger_tests::Job<'static>;
+}
