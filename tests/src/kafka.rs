@@ -15,6 +15,7 @@ use crate::broker::{Broker, Setup};
 use crate::process::{at_exit, free_port};
 use crate::proxy::Proxy;
 use crate::read::{Record, headers_of};
+use crate::wait::eventually;
 
 /// What an acknowledgement, an answer or a commit may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -87,6 +88,11 @@ impl Kafka {
     /// Freezes the broker: its connections stay, and nothing is answered.
     pub fn freeze(&self) {
         self.with_broker(|broker| broker.signal(libc::SIGSTOP));
+    }
+
+    /// Whether the broker answers a question within this time.
+    pub fn answers(&self, within: Duration) -> bool {
+        rdkafka::consumer::Consumer::fetch_metadata(&self.consumer("nobody"), Some("nothing"), within).is_ok()
     }
 
     /// Lets a frozen broker go on.
@@ -169,10 +175,23 @@ impl Kafka {
         self.partitions(topic).into_iter().for_each(|p| {
             asked.add_partition(topic, p);
         });
-        let answer =
-            rdkafka::consumer::Consumer::committed_offsets(&consumer, asked, PATIENCE).expect("committed offsets");
+        // The group's coordinator may be on its way, after a broker's start.
+        let answer = eventually("the committed offsets are told", PATIENCE, || {
+            let answer = rdkafka::consumer::Consumer::committed_offsets(&consumer, asked.clone(), PATIENCE);
+            answer.map_err(|error| error.to_string())
+        });
         let found = answer.elements();
         found.iter().filter_map(|e| Some((e.partition(), e.offset().to_raw().filter(|&at| at >= 0)?))).collect()
+    }
+
+    /// Commits an offset with metadata for a group without members, as other tools do.
+    pub fn commit(&self, group: &str, topic: &str, partition: i32, offset: i64, metadata: &str) {
+        let mut list = rdkafka::TopicPartitionList::new();
+        let mut element = list.add_partition(topic, partition);
+        element.set_offset(rdkafka::Offset::Offset(offset)).expect("an offset");
+        element.set_metadata(metadata);
+        let consumer = self.consumer(group);
+        rdkafka::consumer::Consumer::commit(&consumer, &list, rdkafka::consumer::CommitMode::Sync).expect("a commit");
     }
 
     /// Where the next record of each partition of a topic will be.

@@ -75,6 +75,12 @@ impl Ledger {
         Ledger { deleted_below: kafka.ends(input), ..Ledger::read(kafka, input, output, dead_letter) }
     }
 
+    /// Leaves out the outputs that do not belong to the inputs: for a topic that was
+    /// created again, whose offsets began anew.
+    pub fn retain_outputs(&mut self, keep: impl Fn(&Record) -> bool) {
+        self.outputs.retain(|output| keep(output));
+    }
+
     /// The outputs, in the order of their partitions and offsets.
     pub fn outputs(&self) -> &[Record] {
         &self.outputs

@@ -196,6 +196,12 @@ impl Running {
         self.process.signal(libc::SIGCONT);
     }
 
+    /// Limits how many files and sockets it may have open, as `prlimit --nofile` does.
+    #[cfg(target_os = "linux")]
+    pub fn limit_files(&self, files: u64) {
+        self.process.limit_files(files);
+    }
+
     /// How many lines of its log so far contain `text`.
     pub fn said(&self, text: &str) -> usize {
         self.log.state().lines.iter().filter(|line| line.contains(text)).count()

@@ -16,8 +16,11 @@ mod broker;
 mod crash;
 mod group;
 mod network;
+mod offsets;
+mod results;
 mod row;
 mod table;
+mod topics;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -29,7 +32,8 @@ use table::Line;
 
 /// All rows, the most important first.
 fn rows() -> Vec<Row> {
-    [crash::rows(), group::rows(), broker::rows(), network::rows()].concat()
+    [crash::rows(), group::rows(), broker::rows(), network::rows(), results::rows(), topics::rows(), offsets::rows()]
+        .concat()
 }
 
 /// What the command line asks for.

@@ -9,7 +9,7 @@ use crate::manifest::hints;
 use crate::manifest::read::is_plain;
 
 /// Properties on which Outrigger's guarantees rest: name, reason, what to do instead.
-const OWNED: [(&str, &str, &str); 32] = [
+const OWNED: [(&str, &str, &str); 31] = [
     ("bootstrap.servers", "it is a key of its own", "use `kafka.bootstrapServers`"),
     ("metadata.broker.list", "it is a key of its own", "use `kafka.bootstrapServers`"),
     ("group.id", "it is a key of its own", "use `kafka.groupId`"),
@@ -24,7 +24,6 @@ const OWNED: [(&str, &str, &str); 32] = [
     ("partition.assignment.strategy", "rebalances are cooperative", "remove it"),
     ("group.protocol", "rebalances follow the protocol that the commits are made for", "remove it"),
     ("isolation.level", "records of aborted transactions must not be handled", "remove it"),
-    ("max.poll.interval.ms", "polling never waits for a handler", "use `drainTimeout` for rebalances"),
     ("enable.idempotence", "outputs must not be doubled by the producer", "remove it"),
     ("acks", "an output counts once all replicas have it", "remove it"),
     ("request.required.acks", "an output counts once all replicas have it", "remove it"),
@@ -45,7 +44,7 @@ const OWNED: [(&str, &str, &str); 32] = [
 ];
 
 /// Properties that are often set, for suggestions.
-const COMMON: [&str; 28] = [
+const COMMON: [&str; 29] = [
     "client.id",
     "client.rack",
     "compression.type",
@@ -56,6 +55,7 @@ const COMMON: [&str; 28] = [
     "group.instance.id",
     "linger.ms",
     "max.partition.fetch.bytes",
+    "max.poll.interval.ms",
     "message.max.bytes",
     "message.timeout.ms",
     "metadata.max.age.ms",
