@@ -31,7 +31,7 @@ impl Audit {
         let (tally, mut problems) = ledger.judge();
         let arrived = ledger.first_arrivals();
         judge_order(ledger.inputs(), &arrived, &mut problems);
-        judge_commits(ledger.inputs(), &arrived, commits, &mut problems);
+        judge_commits(ledger.inputs(), &arrived, commits, Commit::settled_beyond, &mut problems);
         Audit { tally, commits: commits.len(), problems }
     }
 
@@ -71,8 +71,15 @@ fn judge_order(inputs: &[Record], arrived: &HashMap<Position, i64>, problems: &m
     }
 }
 
-/// Whatever a commit counts as settled had arrived by then, unless it was to end nowhere.
-fn judge_commits(inputs: &[Record], arrived: &HashMap<Position, i64>, commits: &[Commit], problems: &mut Vec<Problem>) {
+/// Whatever a commit counts as settled had arrived by then, unless it was to end
+/// nowhere: every lower offset, and those that its metadata name.
+fn judge_commits(
+    inputs: &[Record],
+    arrived: &HashMap<Position, i64>,
+    commits: &[Commit],
+    settled_beyond: impl Fn(&Commit) -> Vec<i64>,
+    problems: &mut Vec<Problem>,
+) {
     // Per partition: the offset of each input and when the last one up to it had arrived.
     let mut settled: BTreeMap<i32, Vec<(i64, Settled)>> = BTreeMap::new();
     for input in inputs {
@@ -103,7 +110,7 @@ fn judge_commits(inputs: &[Record], arrived: &HashMap<Position, i64>, commits: &
             let first = wanted.range((*partition, i64::MIN)..(*partition, *offset)).find(|&(_, &at)| at > *at_ms);
             early(format!("offset {}", first.map_or(-1, |(position, _)| position.1)), all);
         }
-        for beyond in commit.settled_beyond() {
+        for beyond in settled_beyond(commit) {
             match wanted.get(&(*partition, beyond)) {
                 Some(at) if at <= at_ms => {}
                 Some(&at) => early(format!("offset {beyond} of its map"), at),

@@ -24,7 +24,9 @@ fn commit(offset: i64, at_ms: i64) -> Commit {
 
 fn early(arrived: &[(i64, i64)], commits: &[Commit]) -> Vec<String> {
     let mut problems = Vec::new();
-    judge_commits(&inputs(), &arrivals(arrived), commits, &mut problems);
+    // Here the metadata are the offsets themselves, one a byte.
+    let beyond = |commit: &Commit| commit.metadata.iter().map(|&offset| offset.into()).collect();
+    judge_commits(&inputs(), &arrivals(arrived), commits, beyond, &mut problems);
     assert!(problems.iter().all(|problem| problem.kind == Kind::CommittedTooEarly));
     problems.into_iter().map(|problem| problem.text).collect()
 }
@@ -53,6 +55,20 @@ fn a_commit_past_a_record_that_arrived_later_is_found() {
 fn a_commit_past_a_record_that_never_arrived_is_found() {
     let found = early(&[(9, 120)], &[commit(3, 500), commit(10, 500)]);
     assert_eq!(found, ["partition 0 committed at 10: offset 3 was settled never"]);
+}
+
+#[test]
+fn a_map_that_names_what_is_not_settled_is_found() {
+    let with_map = |at_ms, map: &[u8]| Commit { metadata: map.to_vec(), ..commit(3, at_ms) };
+    assert_eq!(early(&[(3, 100), (9, 120)], &[with_map(1, &[5]), with_map(120, &[5, 9])]), [""; 0]);
+    assert_eq!(
+        early(&[(9, 120)], &[with_map(119, &[9]), with_map(500, &[3]), with_map(500, &[7])]),
+        [
+            "partition 0 committed at 3: offset 9 of its map was settled 1 ms later",
+            "partition 0 committed at 3: offset 3 of its map was settled never",
+            "partition 0 committed at 3: offset 7 of its map, which is no record, was settled never",
+        ]
+    );
 }
 
 fn disorder(arrived: &[(i64, i64)]) -> Vec<String> {

@@ -6,13 +6,14 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Once};
 use std::time::Instant;
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::metrics::{CommitResult, Metrics};
@@ -191,12 +192,34 @@ fn commit(commit_list: &impl Fn(&[Position]) -> Result<(), KafkaError>, job: Job
             answer.failed.push((position, error.to_string()));
             continue;
         }
-        match commit_list(std::slice::from_ref(&position)) {
-            Ok(()) => answer.committed.push(position),
-            Err(error) => answer.failed.push((position, error.to_string())),
+        match commit_one(commit_list, position) {
+            Ok(position) => answer.committed.push(position),
+            Err((position, error)) => answer.failed.push((position, error.to_string())),
         }
     }
     answer
+}
+
+/// Commits one position: without its metadata where the broker finds them too
+/// large, since the position counts for more than what is stored beside it.
+fn commit_one(
+    commit_list: &impl Fn(&[Position]) -> Result<(), KafkaError>,
+    mut position: Position,
+) -> Result<Position, (Position, KafkaError)> {
+    let mut result = commit_list(std::slice::from_ref(&position));
+    let too_large = |error: &KafkaError| error.rdkafka_error_code() == Some(RDKafkaErrorCode::OffsetMetadataTooLarge);
+    if result.as_ref().is_err_and(too_large) && !position.metadata.is_empty() {
+        // It is a setting of the broker (offset.metadata.max.bytes), so once says it all.
+        static TOLD: Once = Once::new();
+        let bytes = position.metadata.len();
+        TOLD.call_once(|| tracing::warn!(bytes, "the broker finds commit metadata too large; commits go without them"));
+        position.metadata.clear();
+        result = commit_list(std::slice::from_ref(&position));
+    }
+    match result {
+        Ok(()) => Ok(position),
+        Err(error) => Err((position, error)),
+    }
 }
 
 fn commit_list<C: ConsumerContext>(consumer: &BaseConsumer<C>, positions: &[Position]) -> Result<(), KafkaError> {
@@ -215,8 +238,6 @@ fn commit_list<C: ConsumerContext>(consumer: &BaseConsumer<C>, positions: &[Posi
 mod tests {
     use std::sync::Mutex;
     use std::time::Duration;
-
-    use rdkafka::types::RDKafkaErrorCode;
 
     use super::*;
 
@@ -249,6 +270,20 @@ mod tests {
         assert_eq!(answer.committed.iter().map(|p| p.offset).collect::<Vec<_>>(), [10, 30]);
         assert_eq!(answer.failed.iter().map(|(p, _)| p.offset).collect::<Vec<_>>(), [20]);
         assert_eq!(*asked.lock().unwrap(), [vec![10, 20, 30], vec![10], vec![20], vec![30]]);
+    }
+
+    #[test]
+    fn what_is_too_large_beside_a_position_is_left_out() {
+        let commit = |positions: &[Position]| match positions.iter().any(|p| p.metadata.len() > 3) {
+            true => Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::OffsetMetadataTooLarge)),
+            false => Ok(()),
+        };
+        let mut committer = Committer::with(commit, Metrics::new().unwrap()).unwrap();
+        let mut positions = positions(&[10, 20]);
+        (positions[0].metadata, positions[1].metadata) = ("long".into(), "one".into());
+        let answer = committer.commit_by(positions, Instant::now() + SOON).unwrap();
+        let committed: Vec<_> = answer.committed.iter().map(|p| (p.offset, &*p.metadata)).collect();
+        assert_eq!((committed, answer.failed.len()), (vec![(10, ""), (20, "one")], 0));
     }
 
     #[test]

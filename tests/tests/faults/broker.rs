@@ -47,7 +47,7 @@ fn frozen(run: &Run<'_>) -> Outcome {
     let reported = metrics.sum("outrigger_publish_errors_total", &[]);
     let (audit, _) = settle(&job, sidecar);
     let proof = format!(
-        "{happened} times no answer; {reported} messages reported as not written, {unknown} commits unanswered, {failed} refused"
+        "{happened} times no answer for 2 s; {reported} messages reported as not written, {unknown} commits unanswered, {failed} refused"
     );
     Outcome { cycles: times.len() as u32, happened, proof, audit }
 }

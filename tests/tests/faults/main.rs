@@ -53,8 +53,9 @@ impl Options {
                 "--quick" => options.full = false,
                 "--list" => options.list = true,
                 "--only" => options.only = Some(arguments.next().ok_or("--only needs the name of a row")?),
-                // `cargo test` passes what it was given to every test binary: its
-                // own options are nothing to this one, and a filter is a row's name.
+                // `cargo test` passes what it was given to every test binary: options of
+                // the usual harness are nothing to this one, and a filter is a row's name.
+                "--test-threads" | "--skip" | "--format" | "--color" | "--logfile" => drop(arguments.next()),
                 other if other.starts_with('-') => {}
                 filter => options.only = Some(filter.to_owned()),
             }

@@ -53,9 +53,10 @@ fn dead_letter_too_large(run: &Run<'_>) -> Outcome {
     run.kafka.create_topic(&job.topic, 3);
     job.create_result(&job.output, &[]);
     job.create_result(&job.dead_letter, &[("max.message.bytes", "10000")]);
-    // The padding comes last: what is to be done replaces the data.
+    // Keys of their own, since a large one holds back its key. The padding comes last:
+    // what is to be done replaces the data.
     let event = |n: u32| {
-        let event = quick(n).rejected();
+        let event = quick(n).key(format!("key-{n}")).rejected();
         if n.is_multiple_of(500) { event.padded(50_000).record() } else { event.record() }
     };
     run.kafka.produce(&job.topic, (0..2_000).map(event));
