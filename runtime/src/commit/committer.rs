@@ -193,19 +193,20 @@ fn commit(commit_list: &impl Fn(&[Position]) -> Result<(), KafkaError>, job: Job
             continue;
         }
         match commit_one(commit_list, position) {
-            Ok(position) => answer.committed.push(position),
-            Err((position, error)) => answer.failed.push((position, error.to_string())),
+            (position, Ok(())) => answer.committed.push(position),
+            (position, Err(error)) => answer.failed.push((position, error.to_string())),
         }
     }
     answer
 }
 
 /// Commits one position: without its metadata where the broker finds them too
-/// large, since the position counts for more than what is stored beside it.
+/// large, since the position counts for more than what is stored beside it. Gives
+/// back the position as it was committed, and the last answer.
 fn commit_one(
     commit_list: &impl Fn(&[Position]) -> Result<(), KafkaError>,
     mut position: Position,
-) -> Result<Position, (Position, KafkaError)> {
+) -> (Position, Result<(), KafkaError>) {
     let mut result = commit_list(std::slice::from_ref(&position));
     let too_large = |error: &KafkaError| error.rdkafka_error_code() == Some(RDKafkaErrorCode::OffsetMetadataTooLarge);
     if result.as_ref().is_err_and(too_large) && !position.metadata.is_empty() {
@@ -216,10 +217,7 @@ fn commit_one(
         position.metadata.clear();
         result = commit_list(std::slice::from_ref(&position));
     }
-    match result {
-        Ok(()) => Ok(position),
-        Err(error) => Err((position, error)),
-    }
+    (position, result)
 }
 
 fn commit_list<C: ConsumerContext>(consumer: &BaseConsumer<C>, positions: &[Position]) -> Result<(), KafkaError> {

@@ -109,7 +109,7 @@ fn retries(run: &Run<'_>) -> Outcome {
     let event = |n: u32| {
         let event = Event::new(format!("event-{n}")).key(format!("key-{}", n % 100));
         // A head: of each key, every tenth event.
-        if n % 5 == 0 && n % 1_000 < 100 { event.doing("fail:1").record() } else { event.record() }
+        if n.is_multiple_of(5) && n % 1_000 < 100 { event.doing("fail:1").record() } else { event.record() }
     };
     run.kafka.produce(&job.topic, (0..run.count(2_000, 6_000)).map(event));
     let mut members = Members::new(&job);
