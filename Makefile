@@ -11,7 +11,7 @@ EXAMPLES := $(patsubst %/Makefile,%,$(wildcard examples/*/Makefile))
 GUESTS := $(patsubst tests/guests/%/Cargo.toml,guest-%,$(wildcard tests/guests/*/Cargo.toml))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench build examples guests deny clean need-build need-guests need-tests
+.PHONY: help demo test faults check bench build examples guests deny clean need-build need-guests need-tests
 
 help: ## Show this list
 	@echo "make TARGET, where TARGET is one of"
@@ -20,8 +20,11 @@ help: ## Show this list
 demo: build examples ## Watch events flow through sandboxed handlers; needs no Kafka
 	$(OUTRIGGER) dev examples/orders/outrigger.yaml --events examples/orders/events.jsonl --until-idle
 
-test: need-tests build guests examples ## Run all tests, those on real Apache Kafka included
+test: need-tests build guests examples ## Run all tests, those on real Apache Kafka and the short faults included
 	OUTRIGGER_BIN=$(OUTRIGGER) $(CARGO) test --workspace
+
+faults: need-tests build guests ## Do harm on real Kafka for an hour, print a table; ONLY=kill: one row
+	OUTRIGGER_BIN=$(OUTRIGGER) $(CARGO) test --workspace --test faults -- --full $(ONLY:%=--only %)
 
 check: need-build deny ## Check format, lints, documentation, licences
 	$(CARGO) fmt --all --check

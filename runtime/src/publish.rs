@@ -64,9 +64,20 @@ pub enum NotTaken {
 }
 
 /// The producers of the process: one for outputs and one for dead letters, so
-/// that neither waits behind the other.
+/// that neither waits behind the other, and for each a second one that puts every
+/// message into a batch of its own. It is made when a batch was too large.
 pub struct Publisher {
-    producers: [Producer; 2],
+    together: [Producer; 2],
+    alone: [Producer; 2],
+}
+
+/// Whether messages share a batch. A topic's `max.message.bytes` holds for batches,
+/// and librdkafka neither knows it nor divides a batch that was refused: it reports
+/// every message of it as too large, however small.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Batches {
+    Shared,
+    Single,
 }
 
 struct Producer {
@@ -75,10 +86,13 @@ struct Producer {
     inboxes: Arc<[Inbox]>,
     metrics: Metrics,
     log: Arc<KafkaLog>,
-    current: Mutex<Arc<ThreadedProducer<Context>>>,
+    batches: Batches,
+    /// `None` before the first message.
+    current: Mutex<Option<Arc<ThreadedProducer<Context>>>>,
 }
 
 struct Context {
+    batches: Batches,
     inboxes: Arc<[Inbox]>,
     log: Arc<KafkaLog>,
     metrics: Metrics,
@@ -90,33 +104,67 @@ impl Publisher {
     /// # Errors
     /// If librdkafka refuses the configuration.
     pub fn new(kafka: &Kafka, inboxes: Arc<[Inbox]>, metrics: Metrics, log: Arc<KafkaLog>) -> KafkaResult<Publisher> {
-        let producer = |channel| Producer::new(kafka.clone(), channel, inboxes.clone(), metrics.clone(), log.clone());
-        Ok(Publisher { producers: [producer(Channel::Outputs)?, producer(Channel::DeadLetters)?] })
+        let producer = |channel, batches| Producer {
+            kafka: kafka.clone(),
+            channel,
+            inboxes: inboxes.clone(),
+            metrics: metrics.clone(),
+            log: log.clone(),
+            batches,
+            current: Mutex::default(),
+        };
+        let both = |batches| [producer(Channel::Outputs, batches), producer(Channel::DeadLetters, batches)];
+        let publisher = Publisher { together: both(Batches::Shared), alone: both(Batches::Single) };
+        // Now, so that a configuration that is refused is known at the start.
+        publisher.together.iter().try_for_each(|producer| producer.current().map(drop))?;
+        Ok(publisher)
     }
 
-    /// Hands a message to a producer, which copies it. `worker` gets the acknowledgement.
+    /// Hands a message to a producer, which copies it. `worker` gets the
+    /// acknowledgement. With `alone` it shares its batch with no other message.
     ///
     /// # Errors
     /// The message was not taken, and no acknowledgement will come.
-    pub fn publish(&self, channel: Channel, message: &Message, worker: u8, token: Token) -> Result<(), NotTaken> {
-        self.producers[channel as usize].send(message, token.pack(worker))
+    pub fn publish(
+        &self,
+        channel: Channel,
+        message: &Message,
+        alone: bool,
+        worker: u8,
+        token: Token,
+    ) -> Result<(), NotTaken> {
+        let producers = if alone { &self.alone } else { &self.together };
+        producers[channel as usize].send(message, token.pack(worker))
     }
 }
 
 impl Producer {
-    fn new(
-        kafka: Kafka,
-        channel: Channel,
-        inboxes: Arc<[Inbox]>,
-        metrics: Metrics,
-        log: Arc<KafkaLog>,
-    ) -> KafkaResult<Producer> {
-        let client = client(&kafka, channel, &inboxes, &metrics, &log)?;
-        Ok(Producer { kafka, channel, inboxes, metrics, log, current: Mutex::new(Arc::new(client)) })
+    /// The client of now; made if there is none yet.
+    fn current(&self) -> KafkaResult<Arc<ThreadedProducer<Context>>> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*current {
+            Some(client) => Ok(client.clone()),
+            None => Ok(current.insert(Arc::new(self.client()?)).clone()),
+        }
+    }
+
+    fn client(&self) -> KafkaResult<ThreadedProducer<Context>> {
+        let role = match self.channel {
+            Channel::Outputs => "outputs",
+            Channel::DeadLetters => "dead-letters",
+        };
+        let Producer { batches, inboxes, log, metrics, .. } = self;
+        let context =
+            Context { batches: *batches, inboxes: inboxes.clone(), log: log.clone(), metrics: metrics.clone() };
+        let mut config = kafka::client::producer(&self.kafka, role, MESSAGE_TIMEOUT);
+        if *batches == Batches::Single {
+            config.set("batch.num.messages", "1").set("linger.ms", "0");
+        }
+        config.create_with_context(context)
     }
 
     fn send(&self, message: &Message, token: usize) -> Result<(), NotTaken> {
-        let producer = self.current.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let producer = self.current().map_err(|error| NotTaken::Failed(Ack::Unknown(error.to_string())))?;
         let (key, value) = (message.key.as_deref(), message.value.as_deref());
         match produce::produce(producer.client(), &message.topic, key, value, message.headers.iter(), token) {
             Ok(()) => Ok(()),
@@ -135,13 +183,13 @@ impl Producer {
     /// purged and reported as unknown, and so published again on the new one.
     fn renew(&self, failed: &Arc<ThreadedProducer<Context>>, why: &str) {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if !Arc::ptr_eq(&current, failed) {
+        if !current.as_ref().is_some_and(|current| Arc::ptr_eq(current, failed)) {
             return;
         }
-        match client(&self.kafka, self.channel, &self.inboxes, &self.metrics, &self.log) {
+        match self.client() {
             Ok(new) => {
                 tracing::error!(why, channel = ?self.channel, "the producer ended with a fatal error; a new one takes over");
-                let old = std::mem::replace(&mut *current, Arc::new(new));
+                let old = current.replace(Arc::new(new));
                 // Dropping waits for its reports, which a worker must not.
                 std::thread::spawn(move || drop(old));
             }
@@ -149,21 +197,6 @@ impl Producer {
             Err(error) => tracing::error!(why, %error, "the producer ended with a fatal error and cannot be replaced"),
         }
     }
-}
-
-fn client(
-    kafka: &Kafka,
-    channel: Channel,
-    inboxes: &Arc<[Inbox]>,
-    metrics: &Metrics,
-    log: &Arc<KafkaLog>,
-) -> KafkaResult<ThreadedProducer<Context>> {
-    let role = match channel {
-        Channel::Outputs => "outputs",
-        Channel::DeadLetters => "dead-letters",
-    };
-    let context = Context { inboxes: inboxes.clone(), metrics: metrics.clone(), log: log.clone() };
-    kafka::client::producer(kafka, role, MESSAGE_TIMEOUT).create_with_context(context)
 }
 
 impl ClientContext for Context {
@@ -186,7 +219,11 @@ impl ProducerContext for Context {
             Ok(_) => Ack::Written,
             Err((error, _)) => {
                 self.metrics.publish_errors.inc();
-                ack(error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown))
+                match ack(error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown)) {
+                    // Said of the batch: the message may well be small enough.
+                    Ack::TooLarge(_) if self.batches == Batches::Shared => Ack::BatchTooLarge,
+                    ack => ack,
+                }
             }
         };
         if let Some(inbox) = self.inboxes.get(worker as usize) {

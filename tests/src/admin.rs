@@ -6,7 +6,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::FromClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -42,6 +44,43 @@ impl Kafka {
         cut.add_partition_offset(topic, partition, Offset::Offset(offset)).expect("an offset");
         let answers = block_on(self.admin().delete_records(&cut, &options())).expect("an answer about the records");
         answers.elements().iter().for_each(|answer| answer.error().expect("records are deleted"));
+    }
+
+    /// Deletes a topic and waits until it is gone.
+    pub fn delete_topic(&self, name: &str) {
+        let answers = block_on(self.admin().delete_topics(&[name], &options())).expect("an answer about the topic");
+        answers.into_iter().for_each(|answer| {
+            answer.unwrap_or_else(|(topic, code)| panic!("cannot delete {topic}: {code}"));
+        });
+        eventually("a deleted topic is gone", PATIENCE, || match self.has_topic(name) {
+            true => Err(format!("{name} is there")),
+            false => Ok(()),
+        });
+    }
+
+    /// Adds partitions to a topic, up to so many in all, and waits until they can be used.
+    pub fn grow_topic(&self, name: &str, partitions: usize) {
+        let grown = NewPartitions::new(name, partitions);
+        let answers = block_on(self.admin().create_partitions([&grown], &options())).expect("an answer");
+        answers.into_iter().for_each(|answer| {
+            answer.unwrap_or_else(|(topic, code)| panic!("cannot add partitions to {topic}: {code}"));
+        });
+        eventually("new partitions have leaders", PATIENCE, || match self.leaders(name) {
+            Some(leaders) if leaders.len() == partitions => Ok(()),
+            found => Err(format!("{name}: {found:?}")),
+        });
+    }
+
+    /// Changes settings of a topic; those that are not named go back to their defaults.
+    pub fn set_topic(&self, name: &str, settings: &[(&str, &str)]) {
+        let mut change = AlterConfig::new(ResourceSpecifier::Topic(name));
+        for &(name, value) in settings {
+            change = change.set(name, value);
+        }
+        let answers = block_on(self.admin().alter_configs([&change], &options())).expect("an answer about the topic");
+        answers.into_iter().for_each(|answer| {
+            answer.unwrap_or_else(|(_, code)| panic!("cannot change {name}: {code}"));
+        });
     }
 
     /// The partitions of a topic.

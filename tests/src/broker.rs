@@ -1,6 +1,7 @@
 //! One Kafka broker in KRaft mode: started in a temporary folder on free
 //! loopback ports, killed when it is dropped.
 
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -17,46 +18,65 @@ use crate::wait::eventually;
 /// Set by the first panic of any thread: then the broker's log is kept.
 static A_TEST_FAILED: AtomicBool = AtomicBool::new(false);
 
-/// A running broker.
+/// How a broker is to be.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Setup {
+    /// Where clients connect.
+    pub(crate) port: u16,
+    /// A second way in: the port where the broker listens, and the one that it
+    /// tells clients, where a proxy must stand.
+    pub(crate) proxied: Option<(u16, u16)>,
+    /// Further settings.
+    pub(crate) settings: Vec<(String, String)>,
+}
+
+/// A broker, and its data for as long as this lives.
 pub(crate) struct Broker {
-    process: Process,
+    process: Option<Process>,
     port: u16,
     log: PathBuf,
     // Removed after the process has ended: fields drop in their order.
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Broker {
     /// Starts a broker and waits until it accepts connections.
-    pub(crate) fn start(port: u16, settings: &[(&str, &str)]) -> Broker {
-        Broker::start_with(Install::get(), port, settings, None)
+    pub(crate) fn start(setup: &Setup) -> Broker {
+        let install = Install::get();
+        Broker::start_with(install, setup, &shared_classes(install))
     }
 
-    fn start_with(install: &Install, port: u16, more: &[(&str, &str)], flag: Option<String>) -> Broker {
+    fn start_with(install: &Install, setup: &Setup, flag: &str) -> Broker {
         note_panics();
         let folder = tempfile::Builder::new().prefix("outrigger-kafka-").tempdir().expect("a folder for the broker");
         let data = folder.path().join("data");
         copy_flat(&install.formatted(), &data);
-        let settings = folder.path().join("server.properties");
-        let more: String = more.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
-        fs::write(&settings, properties(port, &data) + &more).expect("the broker's properties");
-
-        let log = log_file();
-        let out = File::create(&log).expect("the broker's log");
-        let archive = format!("-XX:SharedArchiveFile={}", install.class_archive().display());
-        let mut command = install.java("kafka.Kafka", &[flag.unwrap_or(archive)]);
-        command.arg(&settings).stderr(out.try_clone().expect("a second handle")).stdout(out);
-        let process = Process::start(command).unwrap_or_else(|e| {
-            panic!("cannot run `java`: {e}. The tests on Kafka need it: install the package `openjdk-17-jre-headless`")
-        });
-        let mut broker = Broker { process, port, log, _folder: folder };
-        broker.wait_listening();
+        fs::write(folder.path().join(SETTINGS), properties(setup, &data)).expect("the broker's properties");
+        let mut broker = Broker { process: None, port: setup.port, log: log_file(), folder };
+        broker.launch(install, flag);
         broker
+    }
+
+    /// Starts it again on its data after [`Broker::stop`] or [`Broker::crash`].
+    pub(crate) fn start_again(&mut self) {
+        let install = Install::get();
+        self.launch(install, &shared_classes(install));
+    }
+
+    fn launch(&mut self, install: &Install, flag: &str) {
+        let out = File::options().create(true).append(true).open(&self.log).expect("the broker's log");
+        let mut command = install.java("kafka.Kafka", &[flag.to_owned()]);
+        command.arg(self.folder.path().join(SETTINGS));
+        command.stderr(out.try_clone().expect("a second handle")).stdout(out);
+        self.process = Some(Process::start(command).unwrap_or_else(|e| {
+            panic!("cannot run `java`: {e}. The tests on Kafka need it: install the package `openjdk-17-jre-headless`")
+        }));
+        self.wait_listening();
     }
 
     fn wait_listening(&mut self) {
         eventually("Kafka accepts connections", Duration::from_secs(90), || {
-            if let Some(status) = self.process.ended() {
+            if let Some(status) = self.process.as_mut().and_then(Process::ended) {
                 let log = fs::read_to_string(&self.log).unwrap_or_default();
                 panic!("Kafka ended with {status} before it was ready:\n{log}");
             }
@@ -69,11 +89,31 @@ impl Broker {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// Ends it in order, unlike a drop, and waits until it has.
-    fn stop(mut self) {
-        self.process.signal(libc::SIGTERM);
-        self.process.wait("the broker ends", Duration::from_secs(30));
+    /// Sends its process a signal, such as SIGSTOP.
+    pub(crate) fn signal(&self, signal: libc::c_int) {
+        self.process.iter().for_each(|process| process.signal(signal));
     }
+
+    /// Ends it in order and waits until it has; its data stay.
+    pub(crate) fn stop(&mut self) {
+        self.signal(libc::SIGTERM);
+        if let Some(mut process) = self.process.take() {
+            process.wait("the broker ends", Duration::from_secs(60));
+        }
+    }
+
+    /// Kills it as a machine that loses power would; its data stay as they are.
+    pub(crate) fn crash(&mut self) {
+        self.process = None;
+    }
+}
+
+/// The name of the file with the broker's properties, in its folder.
+const SETTINGS: &str = "server.properties";
+
+/// The flag with which a JVM takes the classes from the archive.
+fn shared_classes(install: &Install) -> String {
+    format!("-XX:SharedArchiveFile={}", install.class_archive().display())
 }
 
 /// Runs a broker for a moment so that its JVM, when it ends, archives the classes it loaded.
@@ -82,7 +122,8 @@ pub(crate) fn run_once_to_archive_classes(install: &Install) {
     let unfinished = install.class_archive().with_extension("unfinished");
     let _ = fs::remove_file(&unfinished);
     let flag = format!("-XX:ArchiveClassesAtExit={}", unfinished.display());
-    Broker::start_with(install, free_port(), &[], Some(flag)).stop();
+    let setup = Setup { port: free_port(), ..Setup::default() };
+    Broker::start_with(install, &setup, &flag).stop();
     let _ = fs::rename(&unfinished, install.class_archive());
 }
 
@@ -91,14 +132,24 @@ pub(crate) fn run_once_to_archive_classes(install: &Install) {
 /// Topics are not created by their mere use, so that a missing one is an error
 /// that a test can see. The log cleaner looks for work all the time and with
 /// little memory, so that a test can wait for compaction.
-pub(crate) fn properties(port: u16, data: &Path) -> String {
-    let (controller_port, data) = (free_port(), data.display());
-    format!(
+///
+/// A broker behind a proxy has a second listener, which tells the proxy's port
+/// to its clients: they never see the broker's own.
+pub(crate) fn properties(setup: &Setup, data: &Path) -> String {
+    let (port, controller_port, data) = (setup.port, free_port(), data.display());
+    let (mut listeners, mut advertised) = (format!("PLAINTEXT://127.0.0.1:{port}"), String::new());
+    if let Some((listen, told)) = setup.proxied {
+        let _ = write!(listeners, ",PROXIED://127.0.0.1:{listen}");
+        let _ = write!(advertised, ",PROXIED://127.0.0.1:{told}");
+    }
+    let mut properties = format!(
         "process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller_port}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners={listeners},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}{advertised}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
 log.dirs={data}
 auto.create.topics.enable=false
@@ -122,7 +173,11 @@ log.cleaner.backoff.ms=100
 log.cleaner.dedupe.buffer.size=4194304
 log.cleaner.io.buffer.size=131072
 "
-    )
+    );
+    for (name, value) in &setup.settings {
+        let _ = writeln!(properties, "{name}={value}");
+    }
+    properties
 }
 
 /// A file of its own outside the temporary folder, where it can be looked at after a failure.

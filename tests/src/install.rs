@@ -73,7 +73,8 @@ impl Install {
         let _ = fs::remove_dir_all(&unfinished);
         fs::create_dir_all(&unfinished).expect("a folder to format");
         let properties = unfinished.join("server.properties");
-        fs::write(&properties, broker::properties(9092, &unfinished.join("data"))).expect("the broker's properties");
+        let setup = broker::Setup { port: 9092, ..broker::Setup::default() };
+        fs::write(&properties, broker::properties(&setup, &unfinished.join("data"))).expect("the broker's properties");
         let mut format = self.java("kafka.tools.StorageTool", &[]);
         // The cluster id: 16 bytes in base64, any will do.
         format.args(["format", "-t", "b3V0cmlnZ2VyLXRlc3RzMQ", "-c"]).arg(&properties);

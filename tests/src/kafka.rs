@@ -11,9 +11,11 @@ use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode;
 
-use crate::broker::Broker;
+use crate::broker::{Broker, Setup};
 use crate::process::{at_exit, free_port};
+use crate::proxy::Proxy;
 use crate::read::{Record, headers_of};
+use crate::wait::eventually;
 
 /// What an acknowledgement, an answer or a commit may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -22,6 +24,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Kafka {
     address: String,
     broker: Mutex<Option<Broker>>,
+    proxy: Option<Proxy>,
 }
 
 impl Kafka {
@@ -47,18 +50,75 @@ impl Kafka {
 
     /// A broker on a port that the test has chosen before with [`free_port`].
     pub fn start_on(port: u16) -> Kafka {
-        Kafka::start_with(port, &[])
+        Kafka::set_up(Setup { port, ..Setup::default() }, None)
     }
 
-    /// A broker on a port, with settings of its own beside the usual ones.
-    pub fn start_with(port: u16, settings: &[(&str, &str)]) -> Kafka {
-        let broker = Broker::start(port, settings);
-        Kafka { address: broker.address(), broker: Mutex::new(Some(broker)) }
+    /// A broker with settings of its own.
+    pub fn start_with(settings: &[(&str, &str)]) -> Kafka {
+        let settings = settings.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Kafka::set_up(Setup { port: free_port(), settings, ..Setup::default() }, None)
+    }
+
+    /// A broker with settings of its own, that clients can also reach through a
+    /// proxy ([`Kafka::proxy`]), which can disturb them.
+    pub fn start_behind_proxy(settings: &[(&str, &str)]) -> Kafka {
+        let listen = free_port();
+        let proxy = Proxy::start(listen);
+        let settings = settings.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Kafka::set_up(Setup { port: free_port(), proxied: Some((listen, proxy.port())), settings }, Some(proxy))
+    }
+
+    fn set_up(setup: Setup, proxy: Option<Proxy>) -> Kafka {
+        let broker = Broker::start(&setup);
+        Kafka { address: broker.address(), broker: Mutex::new(Some(broker)), proxy }
+    }
+
+    /// The proxy before this broker.
+    ///
+    /// # Panics
+    /// If it was not started with [`Kafka::start_behind_proxy`].
+    pub fn proxy(&self) -> &Proxy {
+        self.proxy.as_ref().expect("a broker that was started behind a proxy")
+    }
+
+    fn with_broker<T>(&self, act: impl FnOnce(&mut Broker) -> T) -> T {
+        let mut broker = self.broker.lock().unwrap_or_else(PoisonError::into_inner);
+        act(broker.as_mut().expect("a broker that was not killed"))
     }
 
     /// Kills the broker; its data are gone.
     pub fn kill(&self) {
         self.broker.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// Freezes the broker: its connections stay, and nothing is answered.
+    pub fn freeze(&self) {
+        self.with_broker(|broker| broker.signal(libc::SIGSTOP));
+    }
+
+    /// Whether the broker answers a question within this time.
+    pub fn answers(&self, within: Duration) -> bool {
+        rdkafka::consumer::Consumer::fetch_metadata(&self.consumer("nobody"), Some("nothing"), within).is_ok()
+    }
+
+    /// Lets a frozen broker go on.
+    pub fn thaw(&self) {
+        self.with_broker(|broker| broker.signal(libc::SIGCONT));
+    }
+
+    /// Ends the broker in order; its data stay for [`Kafka::start_again`].
+    pub fn stop(&self) {
+        self.with_broker(Broker::stop);
+    }
+
+    /// Kills the broker; its data stay for [`Kafka::start_again`].
+    pub fn crash(&self) {
+        self.with_broker(Broker::crash);
+    }
+
+    /// Starts a broker that was stopped or crashed, with its data and ports.
+    pub fn start_again(&self) {
+        self.with_broker(Broker::start_again);
     }
 
     /// The bootstrap servers.
@@ -121,10 +181,40 @@ impl Kafka {
         self.partitions(topic).into_iter().for_each(|p| {
             asked.add_partition(topic, p);
         });
-        let answer =
-            rdkafka::consumer::Consumer::committed_offsets(&consumer, asked, PATIENCE).expect("committed offsets");
+        // The group's coordinator may be on its way, after a broker's start.
+        let answer = eventually("the committed offsets are told", PATIENCE, || {
+            let answer = rdkafka::consumer::Consumer::committed_offsets(&consumer, asked.clone(), PATIENCE);
+            answer.map_err(|error| error.to_string())
+        });
         let found = answer.elements();
         found.iter().filter_map(|e| Some((e.partition(), e.offset().to_raw().filter(|&at| at >= 0)?))).collect()
+    }
+
+    /// The metadata of a group's committed offsets, of those partitions of a topic that have one.
+    pub fn metadata(&self, group: &str, topic: &str) -> BTreeMap<i32, String> {
+        let mut asked = rdkafka::TopicPartitionList::new();
+        self.partitions(topic).into_iter().for_each(|p| _ = asked.add_partition(topic, p));
+        let answer = rdkafka::consumer::Consumer::committed_offsets(&self.consumer(group), asked, PATIENCE);
+        let found = answer
+            .expect("committed offsets")
+            .elements()
+            .into_iter()
+            .map(|element| {
+                let committed = element.offset().to_raw().is_some_and(|at| at >= 0);
+                (element.partition(), committed.then(|| element.metadata().to_owned()))
+            })
+            .collect::<Vec<_>>();
+        found.into_iter().filter_map(|(partition, metadata)| Some((partition, metadata?))).collect()
+    }
+
+    /// Commits an offset with metadata for a group without members, as other tools do.
+    pub fn commit(&self, group: &str, topic: &str, partition: i32, offset: i64, metadata: &str) {
+        let mut list = rdkafka::TopicPartitionList::new();
+        let mut element = list.add_partition(topic, partition);
+        element.set_offset(rdkafka::Offset::Offset(offset)).expect("an offset");
+        element.set_metadata(metadata);
+        let consumer = self.consumer(group);
+        rdkafka::consumer::Consumer::commit(&consumer, &list, rdkafka::consumer::CommitMode::Sync).expect("a commit");
     }
 
     /// Where the next record of each partition of a topic will be.

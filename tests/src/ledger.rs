@@ -8,7 +8,7 @@ use crate::kafka::Kafka;
 use crate::read::Record;
 
 /// What a record is known by: partition and offset in the input topic.
-type Position = (i32, i64);
+pub(crate) type Position = (i32, i64);
 
 /// The input, output and dead-letter topics as they were read to their ends.
 #[derive(Debug)]
@@ -18,6 +18,34 @@ pub struct Ledger {
     dead_letters: Vec<Record>,
     /// Below these ends of the input's partitions, records may be gone by now.
     deleted_below: BTreeMap<i32, i64>,
+}
+
+/// A way in which a run does not add up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Which promise it breaks.
+    pub kind: Kind,
+    /// What, where.
+    pub text: String,
+}
+
+/// The promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A record ended nowhere.
+    Lost,
+    /// A record came before an earlier one of its key.
+    Disorder,
+    /// A commit counts a record as settled that was not.
+    CommittedTooEarly,
+    /// Anything else: in the wrong place, another content, out of nothing.
+    Other,
+}
+
+impl Kind {
+    fn problem(self, text: String) -> Problem {
+        Problem { kind: self, text }
+    }
 }
 
 /// What a balanced ledger holds.
@@ -47,6 +75,12 @@ impl Ledger {
         Ledger { deleted_below: kafka.ends(input), ..Ledger::read(kafka, input, output, dead_letter) }
     }
 
+    /// Leaves out the outputs that do not belong to the inputs: for a topic that was
+    /// created again, whose offsets began anew.
+    pub fn retain_outputs(&mut self, keep: impl Fn(&Record) -> bool) {
+        self.outputs.retain(|output| keep(output));
+    }
+
     /// The outputs, in the order of their partitions and offsets.
     pub fn outputs(&self) -> &[Record] {
         &self.outputs
@@ -66,12 +100,21 @@ impl Ledger {
         })
     }
 
-    /// Whether
+    /// The tally, or every problem.
+    ///
+    /// # Errors
+    /// What [`Ledger::judge`] finds.
+    pub fn check(&self) -> Result<Tally, Vec<String>> {
+        let (tally, problems) = self.judge();
+        if problems.is_empty() { Ok(tally) } else { Err(problems.into_iter().map(|problem| problem.text).collect()) }
+    }
+
+    /// The tally, and where it is not so that
     /// - every input is where it says it must be, at least once, and nowhere else,
     /// - there is nothing that no input accounts for,
     /// - the first outputs of each key are in the order of the inputs, and so are the first dead letters,
     /// - dead letters are their originals, byte for byte, followed by the headers of the failure.
-    pub fn check(&self) -> Result<Tally, Vec<String>> {
+    pub fn judge(&self) -> (Tally, Vec<Problem>) {
         let mut problems = Vec::new();
         let inputs: HashMap<Position, &Record> = self.inputs.iter().map(|r| ((r.partition, r.offset), r)).collect();
         let outputs = self.arrivals(&self.outputs, output_position, &inputs, &mut problems);
@@ -98,16 +141,35 @@ impl Ledger {
             };
             if ends != wanted {
                 let (output, dead_letter) = ends;
-                problems.push(format!(
+                let kind = if output || dead_letter { Kind::Other } else { Kind::Lost };
+                problems.push(kind.problem(format!(
                     "{}: expected {expect:?}; output: {output}, dead letter: {dead_letter}",
                     input.position()
-                ));
+                )));
             }
             tally.outputs += usize::from(wanted.0);
             tally.dead_letters += usize::from(wanted.1);
         }
         tally.duplicates = outputs.len() + dead_letters.len() - in_outputs.len() - in_dead_letters.len();
-        if problems.is_empty() { Ok(tally) } else { Err(problems) }
+        (tally, problems)
+    }
+
+    /// When each input that has arrived anywhere did so first, in milliseconds since
+    /// the Unix epoch: by the broker's clock, where the topics of the results take it.
+    pub(crate) fn first_arrivals(&self) -> HashMap<Position, i64> {
+        let mut first = HashMap::new();
+        let outputs = self.outputs.iter().map(|record| (output_position(record), record));
+        let dead_letters = self.dead_letters.iter().map(|record| (dead_letter_position(record), record));
+        for (position, record) in outputs.chain(dead_letters) {
+            let (Some(position), Some(at)) = (position, record.timestamp_ms) else { continue };
+            first.entry(position).and_modify(|first: &mut i64| *first = at.min(*first)).or_insert(at);
+        }
+        first
+    }
+
+    /// The records of the input.
+    pub(crate) fn inputs(&self) -> &[Record] {
+        &self.inputs
     }
 
     fn arrivals<'a>(
@@ -115,7 +177,7 @@ impl Ledger {
         records: &'a [Record],
         position: fn(&Record) -> Option<Position>,
         inputs: &HashMap<Position, &'a Record>,
-        problems: &mut Vec<String>,
+        problems: &mut Vec<Problem>,
     ) -> Vec<Arrival<'a>> {
         let mut arrivals = Vec::with_capacity(records.len());
         for record in records {
@@ -124,7 +186,9 @@ impl Ledger {
             match position.and_then(|position| inputs.get(&position)) {
                 Some(input) => arrivals.push(Arrival { record, input }),
                 None if position.is_some_and(deleted) => {}
-                None => problems.push(format!("{}: comes of nothing in the input", record.position())),
+                None => {
+                    problems.push(Kind::Other.problem(format!("{}: comes of nothing in the input", record.position())));
+                }
             }
         }
         arrivals
@@ -154,7 +218,7 @@ fn dead_letter_position(letter: &Record) -> Option<Position> {
 }
 
 /// The guest was given this record's key and id, and the output has its key.
-fn same_event(arrival: &Arrival<'_>, problems: &mut Vec<String>) {
+fn same_event(arrival: &Arrival<'_>, problems: &mut Vec<Problem>) {
     let (output, input, echo) = (arrival.record, arrival.input, arrival.record.json());
     let id = match input.text("ce_id") {
         Some(id) => id.to_owned(),
@@ -162,7 +226,8 @@ fn same_event(arrival: &Arrival<'_>, problems: &mut Vec<String>) {
     };
     let key = input.key.as_deref().map(String::from_utf8_lossy);
     if echo["id"].as_str() != Some(&id) || echo["key"].as_str() != key.as_deref() || output.key != input.key {
-        problems.push(format!("{} became {echo} with the key {:?}", input.position(), output.key));
+        let text = format!("{} became {echo} with the key {:?}", input.position(), output.key);
+        problems.push(Kind::Other.problem(text));
     }
 }
 
@@ -176,9 +241,10 @@ const ALWAYS: [&str; 6] = [
     "outrigger-reason",
 ];
 
-fn is_original(arrival: &Arrival<'_>, problems: &mut Vec<String>) {
+fn is_original(arrival: &Arrival<'_>, problems: &mut Vec<Problem>) {
     let (letter, input) = (arrival.record, arrival.input);
-    let mut problem = |what: String| problems.push(format!("the dead letter of {}: {what}", input.position()));
+    let mut problem =
+        |what: String| problems.push(Kind::Other.problem(format!("the dead letter of {}: {what}", input.position())));
     if letter.key != input.key {
         problem(format!("key {:?} instead of {:?}", letter.key, input.key));
     }
@@ -205,7 +271,7 @@ fn is_original(arrival: &Arrival<'_>, problems: &mut Vec<String>) {
 
 /// For every key, the first arrivals come in the order of the inputs. Records
 /// without a key follow no other.
-fn in_order(what: &str, arrivals: &[Arrival<'_>], problems: &mut Vec<String>) {
+fn in_order(what: &str, arrivals: &[Arrival<'_>], problems: &mut Vec<Problem>) {
     let mut seen = BTreeSet::new();
     // By the arrival's partition too: there is no order across partitions.
     let mut last: BTreeMap<(i32, i32, &[u8]), i64> = BTreeMap::new();
@@ -215,7 +281,8 @@ fn in_order(what: &str, arrivals: &[Arrival<'_>], problems: &mut Vec<String>) {
         let last = last.entry((arrival.record.partition, partition, key)).or_insert(-1);
         if *last > offset {
             let key = String::from_utf8_lossy(key);
-            problems.push(format!("{what} of the key {key}: offset {offset} of partition {partition} after {last}"));
+            let text = format!("{what} of the key {key}: offset {offset} of partition {partition} after {last}");
+            problems.push(Kind::Disorder.problem(text));
         }
         *last = offset;
     }

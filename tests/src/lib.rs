@@ -21,25 +21,32 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod admin;
+mod audit;
 mod broker;
 mod commits;
 mod event;
 mod guests;
 mod install;
+mod job;
 mod kafka;
 mod ledger;
 mod metrics;
 mod process;
+mod proxy;
 mod read;
 mod sidecar;
 mod wait;
 
+pub use audit::Audit;
+pub use commits::Commit;
 pub use event::{Event, Expect};
 pub use guests::guest;
+pub use job::{Job, PATIENCE};
 pub use kafka::Kafka;
-pub use ledger::{Ledger, Tally};
+pub use ledger::{Kind, Ledger, Problem, Tally};
 pub use metrics::Metrics;
 pub use process::free_port;
+pub use proxy::{Network, Proxy};
 pub use read::{Isolation, Record};
 pub use sidecar::{Exit, Running, Sidecar};
-pub use wait::eventually;
+pub use wait::{eventually, let_it_last};

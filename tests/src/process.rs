@@ -57,6 +57,22 @@ impl Process {
         unsafe { libc::kill(self.id() as libc::pid_t, signal) };
     }
 
+    /// Limits how many files it may have open from now on; those that it has stay.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn limit_files(&self, files: u64) {
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        let pid = self.id() as libc::pid_t;
+        // SAFETY: both pointers are null or to a `rlimit` that outlives the call;
+        // the child has not been waited for, so its id is its own.
+        let done = unsafe {
+            libc::prlimit(pid, libc::RLIMIT_NOFILE, std::ptr::null(), &raw mut limit) == 0 && {
+                limit.rlim_cur = files.min(limit.rlim_max);
+                libc::prlimit(pid, libc::RLIMIT_NOFILE, &raw const limit, std::ptr::null_mut()) == 0
+            }
+        };
+        assert!(done, "cannot limit the files of a child: {}", io::Error::last_os_error());
+    }
+
     /// The exit status, if it has ended.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.0.try_wait().expect("the state of a child")

@@ -186,6 +186,27 @@ impl Running {
         self.process.signal(libc::SIGTERM);
     }
 
+    /// Freezes it, as a machine that hangs.
+    pub fn freeze(&self) {
+        self.process.signal(libc::SIGSTOP);
+    }
+
+    /// Lets a frozen one go on.
+    pub fn thaw(&self) {
+        self.process.signal(libc::SIGCONT);
+    }
+
+    /// Limits how many files and sockets it may have open, as `prlimit --nofile` does.
+    #[cfg(target_os = "linux")]
+    pub fn limit_files(&self, files: u64) {
+        self.process.limit_files(files);
+    }
+
+    /// How many lines of its log so far contain `text`.
+    pub fn said(&self, text: &str) -> usize {
+        self.log.state().lines.iter().filter(|line| line.contains(text)).count()
+    }
+
     /// Sends SIGTERM and waits for the end.
     #[track_caller]
     pub fn terminate(self) -> Exit {
@@ -245,6 +266,11 @@ impl Exit {
     #[track_caller]
     pub fn must_succeed(&self) -> &Exit {
         self.must_be(0)
+    }
+
+    /// How many lines contain `text`.
+    pub fn said(&self, text: &str) -> usize {
+        self.log.iter().filter(|line| line.contains(text)).count()
     }
 
     /// Fails the test unless a line contains `text`; returns the line.

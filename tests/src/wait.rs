@@ -14,11 +14,17 @@ pub fn eventually<T>(what: &str, deadline: Duration, mut check: impl FnMut() -> 
         match check() {
             Ok(done) => return done,
             Err(seen) if start.elapsed() >= deadline => panic!("not within {deadline:?}: {what}; last seen: {seen}"),
-            // The one sleep of the tests: the conditions are those of other
+            // The one sleep of a test that waits: the conditions are those of other
             // processes, which nothing in this one can wake us for.
             Err(_) => std::thread::sleep(Duration::from_millis(20)),
         }
     }
+}
+
+/// Lets a fault last: the one thing that is a time by its nature. Not for waiting
+/// until something has happened; that is [`eventually`].
+pub fn let_it_last(fault: Duration) {
+    std::thread::sleep(fault);
 }
 
 #[cfg(test)]

@@ -228,26 +228,31 @@ fn commit(commit_list: &impl Fn(&[Position]) -> Result<(), KafkaError>, job: Job
     answer
 }
 
-/// Commits one position: without its map where the broker finds that too large.
+/// Commits one position: without its map where the broker finds that too large, and
+/// without anything beside it if need be, since the position counts for more.
 fn commit_one(
     commit_list: &impl Fn(&[Position]) -> Result<(), KafkaError>,
     mut position: Position,
     late: &AtomicBool,
     too_large: &mut Option<usize>,
 ) -> Result<Position, (Position, KafkaError)> {
-    let mut result = commit_list(std::slice::from_ref(&position));
     let refused = |error: &KafkaError| error.rdkafka_error_code() == Some(RDKafkaErrorCode::OffsetMetadataTooLarge);
-    if result.as_ref().is_err_and(refused) && position.metadata.map.is_some() {
-        let bytes = position.metadata.to_string().len();
-        *too_large = Some(too_large.map_or(bytes, |least| least.min(bytes)));
-        if !late.load(Ordering::Acquire) {
-            position.metadata.map = None;
-            result = commit_list(std::slice::from_ref(&position));
+    loop {
+        match commit_list(std::slice::from_ref(&position)) {
+            Ok(()) => return Ok(position),
+            Err(error) => {
+                let bytes = position.metadata.to_string().len();
+                if !refused(&error) || bytes == 0 || late.load(Ordering::Acquire) {
+                    return Err((position, error));
+                }
+                *too_large = Some(too_large.map_or(bytes, |least| least.min(bytes)));
+                // Twice at most: there is nothing left to leave out then.
+                position.metadata = match position.metadata.map {
+                    Some(_) => Metadata { map: None, ..position.metadata },
+                    None => Metadata::default(),
+                };
+            }
         }
-    }
-    match result {
-        Ok(()) => Ok(position),
-        Err(error) => Err((position, error)),
     }
 }
 
@@ -300,6 +305,22 @@ mod tests {
         assert_eq!(answer.committed.iter().map(|p| p.offset).collect::<Vec<_>>(), [10, 30]);
         assert_eq!(answer.failed.iter().map(|(p, _)| p.offset).collect::<Vec<_>>(), [20]);
         assert_eq!(*asked.lock().unwrap(), [vec![10, 20, 30], vec![10], vec![20], vec![30]]);
+    }
+
+    #[test]
+    fn what_is_too_large_beside_a_position_is_left_out() {
+        let commit = |positions: &[Position]| match positions.iter().any(|p| p.metadata.to_string().len() > 19) {
+            true => Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::OffsetMetadataTooLarge)),
+            false => Ok(()),
+        };
+        let mut committer = Committer::with(commit, Metrics::new().unwrap()).unwrap();
+        let mut positions = positions(&[10, 20]);
+        positions[0].metadata = Metadata { began_ms: Some(12), map: Some("long".into()) };
+        positions[1].metadata.began_ms = Some(1);
+        let answer = committer.commit_by(positions, Instant::now() + SOON).unwrap();
+        let committed: Vec<_> = answer.committed.iter().map(|p| (p.offset, p.metadata.to_string())).collect();
+        let expected = vec![(10, String::new()), (20, "outrigger/1 began=1".to_owned())];
+        assert_eq!((committed, answer.failed.len()), (expected, 0));
     }
 
     #[test]

@@ -282,6 +282,10 @@ impl Context {
             let positions = released.into_iter().map(|(position, _)| position).collect();
             self.commit(positions, "the positions of revoked partitions");
         }
+        if lost {
+            // The group has moved on, and it may take long until it is joined again.
+            self.health.not_ready(Component::Assigned, "the partitions were lost; the group is not joined again yet");
+        }
         tracing::info!(partitions = gone.len(), lost, interrupted, took = ?began.elapsed(), "partitions revoked");
     }
 }

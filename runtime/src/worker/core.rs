@@ -108,6 +108,8 @@ struct InFlight {
     omit_large_value: bool,
     /// It waits to be handed out again.
     waiting: bool,
+    /// It shares its batch with no other message.
+    alone: bool,
 }
 
 impl Core {

@@ -109,6 +109,8 @@ pub enum Ack {
     Written,
     /// It may have been written or not, or was not for a passing reason: it is to be published again.
     Unknown(String),
+    /// The broker did not take the batch that it was in: it is to be published alone.
+    BatchTooLarge,
     /// The broker will not take it: too large.
     TooLarge(String),
     /// The broker will not take it: no such topic, no right to write to it, and so on.

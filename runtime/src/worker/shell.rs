@@ -336,7 +336,8 @@ impl Worker {
     /// False if the producer is full.
     fn publish_now(&mut self, token: Token, channel: Channel) -> bool {
         let Some(message) = self.core.message(token) else { return true };
-        match self.publisher.publish(channel, &message, self.number, token) {
+        let alone = self.core.is_alone(token);
+        match self.publisher.publish(channel, &message, alone, self.number, token) {
             Ok(()) => {}
             Err(NotTaken::Full) => return false,
             Err(NotTaken::Failed(ack)) => self.core.acknowledged(token, ack),

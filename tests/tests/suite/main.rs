@@ -7,7 +7,6 @@
 mod circuits;
 mod dead_letters;
 mod harness;
-mod job;
 mod keys;
 mod main_job;
 mod map;
@@ -17,3 +16,10 @@ mod rebalance;
 mod restart;
 mod routes;
 mod start;
+
+/// Jobs on the Kafka that all tests share.
+mod job {
+    pub use outrigger_tests::PATIENCE;
+
+    pub type Job = outrigger_tests::Job<'static>;
+}

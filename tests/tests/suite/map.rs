@@ -4,20 +4,20 @@ use std::ops::Range;
 
 use outrigger::commit::map::{Identity, OffsetMap};
 use outrigger::commit::metadata::{MAX, Metadata, map_limit};
-use outrigger_tests::{Event, Expect, Kafka, Ledger, Record, free_port};
+use outrigger_tests::{Event, Expect, Job, Kafka, Record};
 
-use crate::job::{Job, PATIENCE};
+use crate::job::PATIENCE;
 
 /// The parked ones are tried again after a restart, long before this.
 const RETRY: &str = "{ strategy: fixed, initialDelay: 10m, maxDelay: 10m, jitter: 0, maxRetries: 5 }";
 
-fn map_of(metadata: &str, job: &Job) -> Option<OffsetMap> {
+fn map_of(metadata: &str, job: &Job<'_>) -> Option<OffsetMap> {
     let identity = Identity { group: &job.group, topic: &job.topic, partition: 0 };
     let text = Metadata::parse(metadata.as_bytes()).unwrap().map?;
     Some(OffsetMap::decode(&text, identity).unwrap())
 }
 
-fn covered(kafka: &Kafka, job: &Job) -> usize {
+fn covered(kafka: &Kafka, job: &Job<'_>) -> usize {
     let metadata = kafka.metadata(&job.group, &job.topic);
     let map = metadata.get(&0).and_then(|metadata| map_of(metadata, job));
     map.map_or(0, |map| map.settled.into_iter().flatten().count())
@@ -67,10 +67,10 @@ fn a_killed_sidecar_calls_again_only_what_its_map_did_not_cover() {
 #[test]
 fn a_map_that_the_broker_finds_too_large_is_cut_to_its_lowest_offsets() {
     let (parked, settled) = (100, 10_000);
-    let kafka = Kafka::start_with(free_port(), &[("offset.metadata.max.bytes", "256")]);
+    let kafka = Kafka::start_with(&[("offset.metadata.max.bytes", "256")]);
     let job = Job::new_on(&kafka, "map-cut", 1).retry(RETRY);
     kafka.produce(&job.topic, events(parked + settled, &at_random(parked, parked + settled)));
-    let mut first = job.sidecar().on(&kafka).start();
+    let mut first = job.sidecar().start();
     first.wait_handled(settled as u32);
     first.wait_for("a part of the map is committed", PATIENCE, |_| match covered(&kafka, &job) {
         0 => Err(format!("{:?}", kafka.metadata(&job.group, &job.topic))),
@@ -84,14 +84,14 @@ fn a_map_that_the_broker_finds_too_large_is_cut_to_its_lowest_offsets() {
 
     // There is no room for the attempts, so the parked ones fail once more.
     let job = job.retry("{ strategy: fixed, initialDelay: 20ms, jitter: 0, maxRetries: 5 }");
-    let mut second = job.sidecar().on(&kafka).start();
-    second.wait_for("all is committed", PATIENCE, |_| kafka.committed_all(&job.group, &job.topic));
+    let mut second = job.sidecar().start();
+    second.wait_for("all is committed", PATIENCE, |_| job.committed_all());
     let handled = second.metrics().unwrap().sum("outrigger_events_total", &[("outcome", "handled")]);
     let beyond = settled - covered as usize;
     println!("{settled} settled and {parked} parked, {covered} in a map of 256 bytes, killed: {handled} called again");
     assert_eq!(handled, (parked + beyond) as f64);
     second.terminate().must_succeed();
-    let tally = Ledger::read(&kafka, &job.topic, &job.output, &job.dead_letter).must_balance();
+    let tally = job.ledger().must_balance();
     assert_eq!((tally.outputs, tally.duplicates), (parked + settled, beyond));
 }
 

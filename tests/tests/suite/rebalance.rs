@@ -2,7 +2,7 @@
 
 use outrigger_tests::{Event, Kafka, Running, Sidecar};
 
-use crate::job::{Job, PATIENCE, PROPERTIES};
+use crate::job::{Job, PATIENCE};
 
 /// Whether this member has some of the partitions, but not all.
 fn share(member: &Running, job: &Job) -> Result<(), String> {
@@ -24,15 +24,15 @@ fn members_come_and_go_and_nothing_is_lost_or_out_of_order() {
 /// The same where each rebalance takes all partitions away from everybody.
 #[test]
 fn members_come_and_go_in_eager_rebalances() {
-    let properties = "{ partition.assignment.strategy: \"range,roundrobin\", session.timeout.ms: 3000, \
-                      heartbeat.interval.ms: 500 }";
+    let properties = "partition.assignment.strategy: \"range,roundrobin\", session.timeout.ms: 3000, \
+                      heartbeat.interval.ms: 500";
     members_come_and_go(Job::new("rebalance-eager", 6).properties(properties));
 }
 
 /// The same where the brokers assign (KIP-848); the sessions are as short, as the brokers say.
 #[test]
 fn members_come_and_go_under_the_consumer_protocol() {
-    members_come_and_go(Job::new("rebalance-848", 6).properties("{ group.protocol: consumer }"));
+    members_come_and_go(Job::new("rebalance-848", 6).properties("group.protocol: consumer"));
 }
 
 fn members_come_and_go(job: Job) {
@@ -105,13 +105,9 @@ fn a_rebalance_at_the_end_of_the_log_skips_nothing() {
 #[test]
 fn a_static_member_that_comes_back_causes_no_rebalance() {
     let kafka = Kafka::shared();
-    let job = Job::new("static-members", 6);
-    let member = |id: &str| {
-        let properties =
-            format!("{{ group.instance.id: {id}, session.timeout.ms: 60000, heartbeat.interval.ms: 500 }}");
-        let manifest = job.manifest().replace(PROPERTIES, &properties);
-        Sidecar::with(manifest).on(kafka).start()
-    };
+    let job = Job::new("static-members", 6)
+        .properties("group.instance.id: MEMBER, session.timeout.ms: 60000, heartbeat.interval.ms: 500");
+    let member = |id: &str| Sidecar::with(job.manifest().replace("MEMBER", id)).on(kafka).start();
     let event = |n: u32| Event::new(format!("event-{n}")).key(format!("key-{}", n % 97)).record();
     let mut one = member("one");
     let mut two = member("two");

@@ -9,7 +9,7 @@ use crate::manifest::hints;
 use crate::manifest::read::is_plain;
 
 /// Properties on which Outrigger's guarantees rest: name, reason, what to do instead.
-const OWNED: [(&str, &str, &str); 31] = [
+const OWNED: [(&str, &str, &str); 30] = [
     ("bootstrap.servers", "it is a key of its own", "use `kafka.bootstrapServers`"),
     ("metadata.broker.list", "it is a key of its own", "use `kafka.bootstrapServers`"),
     ("group.id", "it is a key of its own", "use `kafka.groupId`"),
@@ -23,7 +23,6 @@ const OWNED: [(&str, &str, &str); 31] = [
     ("enable.partition.eof", "lag is told by it", "remove it"),
     ("group.protocol.type", "there is one type of consumer group", "remove it"),
     ("isolation.level", "records of aborted transactions must not be handled", "remove it"),
-    ("max.poll.interval.ms", "polling never waits for a handler", "use `drainTimeout` for rebalances"),
     ("enable.idempotence", "outputs must not be doubled by the producer", "remove it"),
     ("acks", "an output counts once all replicas have it", "remove it"),
     ("request.required.acks", "an output counts once all replicas have it", "remove it"),
@@ -44,7 +43,7 @@ const OWNED: [(&str, &str, &str); 31] = [
 ];
 
 /// Properties that are often set, for suggestions.
-const COMMON: [&str; 30] = [
+const COMMON: [&str; 31] = [
     "client.id",
     "client.rack",
     "compression.type",
@@ -56,6 +55,7 @@ const COMMON: [&str; 30] = [
     "group.protocol",
     "linger.ms",
     "max.partition.fetch.bytes",
+    "max.poll.interval.ms",
     "message.max.bytes",
     "message.timeout.ms",
     "metadata.max.age.ms",

@@ -64,6 +64,7 @@ impl Core {
             troubles: 0,
             omit_large_value,
             waiting: false,
+            alone: false,
         }) as u32;
         self.effects.push_back(Effect::Publish(Token { key, tag }, channel));
     }
@@ -75,6 +76,11 @@ impl Core {
         let partition = self.partitions.get(in_flight.run.slot.index as usize)?.as_ref()?;
         let fenced = partition.account.fence.load(std::sync::atomic::Ordering::Acquire);
         (!fenced).then(|| in_flight.message.clone())
+    }
+
+    /// Whether a message must not share its batch: it was in one that was too large.
+    pub fn is_alone(&self, token: Token) -> bool {
+        self.in_flight(token).is_some_and(|in_flight| in_flight.alone)
     }
 
     pub(super) fn in_flight(&self, token: Token) -> Option<&InFlight> {
@@ -91,6 +97,11 @@ impl Core {
             (_, Ack::Written) => {
                 let done = self.take_message(token);
                 self.written(done);
+            }
+            // At once, and neither trouble nor a failed attempt: the others of its batch may be the reason.
+            (channel, Ack::BatchTooLarge) => {
+                in_flight.alone = true;
+                self.effects.push_back(Effect::Publish(token, channel));
             }
             // Published again without an end: the record waits with it, its position does not pass it.
             (Channel::Outputs, Ack::Unknown(reason)) => self.publish_again(token, reason),

@@ -113,6 +113,25 @@ fn a_dead_letter_too_large_loses_its_value_where_the_manifest_says_so() {
     rig.assert_empty();
 }
 
+/// Two small outputs were reported as too large because their batch was.
+#[test]
+fn what_was_in_a_batch_that_was_too_large_is_published_alone() {
+    for outcome in [handled(1), failed(FailureClass::Rejected)] {
+        let mut rig = Rig::new();
+        rig.deliver(0, "a", "p");
+        rig.end(0, outcome);
+        let (token, (whole, channel)) = (rig.sent[0].0, rig.message());
+        assert!(!rig.core.is_alone(token));
+        rig.ack(Ack::BatchTooLarge);
+        assert_eq!((rig.sent.len(), rig.running().len(), rig.seen.len()), (1, 0, 0), "at once, without another call");
+        assert_eq!((rig.message(), rig.core.trouble(channel)), ((whole, channel), None), "its value is left in");
+        assert!(rig.core.is_alone(rig.sent[0].0));
+        rig.ack(Ack::Written);
+        assert_eq!(rig.position(), (1, 0));
+        rig.assert_empty();
+    }
+}
+
 #[test]
 fn no_call_begins_while_too_much_waits_to_be_written() {
     let mut rig = Rig::new();
