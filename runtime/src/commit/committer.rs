@@ -215,14 +215,14 @@ fn commit(commit_list: &impl Fn(&[Position]) -> Result<(), KafkaError>, job: Job
     let Job { positions, late } = job;
     let Err(error) = commit_list(&positions) else { return Answer { committed: positions, ..Answer::default() } };
     let mut answer = Answer::default();
-    for position in positions {
+    for mut position in positions {
         if late.load(Ordering::Acquire) {
             answer.failed.push((position, error.to_string()));
             continue;
         }
-        match commit_one(commit_list, position, &late, &mut answer.too_large) {
-            Ok(position) => answer.committed.push(position),
-            Err((position, error)) => answer.failed.push((position, error.to_string())),
+        match commit_one(commit_list, &mut position, &late, &mut answer.too_large) {
+            Ok(()) => answer.committed.push(position),
+            Err(error) => answer.failed.push((position, error.to_string())),
         }
     }
     answer
@@ -232,25 +232,24 @@ fn commit(commit_list: &impl Fn(&[Position]) -> Result<(), KafkaError>, job: Job
 /// without anything beside it if need be, since the position counts for more.
 fn commit_one(
     commit_list: &impl Fn(&[Position]) -> Result<(), KafkaError>,
-    mut position: Position,
+    position: &mut Position,
     late: &AtomicBool,
     too_large: &mut Option<usize>,
-) -> Result<Position, (Position, KafkaError)> {
+) -> Result<(), KafkaError> {
     let refused = |error: &KafkaError| error.rdkafka_error_code() == Some(RDKafkaErrorCode::OffsetMetadataTooLarge);
     loop {
-        match commit_list(std::slice::from_ref(&position)) {
-            Ok(()) => return Ok(position),
+        match commit_list(std::slice::from_ref(position)) {
+            Ok(()) => return Ok(()),
             Err(error) => {
                 let bytes = position.metadata.to_string().len();
                 if !refused(&error) || bytes == 0 || late.load(Ordering::Acquire) {
-                    return Err((position, error));
+                    return Err(error);
                 }
                 *too_large = Some(too_large.map_or(bytes, |least| least.min(bytes)));
                 // Twice at most: there is nothing left to leave out then.
-                position.metadata = match position.metadata.map {
-                    Some(_) => Metadata { map: None, ..position.metadata },
-                    None => Metadata::default(),
-                };
+                if position.metadata.map.take().is_none() {
+                    position.metadata = Metadata::default();
+                }
             }
         }
     }

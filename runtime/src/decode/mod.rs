@@ -17,7 +17,6 @@ mod binary;
 mod error;
 #[cfg(test)]
 mod oracle;
-mod scan;
 mod structured;
 mod timestamp;
 

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::attributes::{Draft, Mode};
 use super::error::{Place, Undecodable, excerpt};
-use super::{essence, scan};
+use super::essence;
 use crate::event::Event;
 
 pub(super) fn decode(value: &[u8]) -> Result<Event<'_>, Undecodable> {
@@ -19,13 +19,7 @@ pub(super) fn decode(value: &[u8]) -> Result<Event<'_>, Undecodable> {
         Ok(text) => text,
         Err(error) => return Err(Undecodable::utf8(Place::Value, &error)),
     };
-    let mut members = Members::new();
-    match scan::members(text, |name, value| members.put(Cow::Borrowed(name), value)) {
-        Ok(()) => return members.finish(),
-        Err(scan::End::Refused(reason)) => return Err(reason),
-        Err(scan::End::Unsure) => {}
-    }
-    let mut members = Members::new();
+    let mut members = Members { draft: Draft::new(Mode::Structured), data: None, data_base64: None, refused: None };
     let mut json = serde_json::Deserializer::from_str(text);
     let parsed = json.deserialize_map(&mut members).and_then(|()| json.end());
     match (parsed, members.refused.take()) {
@@ -47,10 +41,6 @@ struct Members<'r> {
 }
 
 impl<'r> Members<'r> {
-    fn new() -> Members<'r> {
-        Members { draft: Draft::new(Mode::Structured), data: None, data_base64: None, refused: None }
-    }
-
     /// `value` is the text of one JSON value without the space around it, as the parser found it.
     fn put(&mut self, name: Cow<'r, str>, value: &'r str) -> Result<(), Undecodable> {
         let payload = match &*name {

@@ -1,4 +1,6 @@
 //! What an offset map does to the records of a new assignment.
+// One run of settled offsets is a list of one range.
+#![allow(clippy::single_range_in_vec_init)]
 
 use super::*;
 use crate::commit::map::{Identity, OffsetMap};

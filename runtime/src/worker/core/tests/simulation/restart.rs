@@ -1,4 +1,6 @@
 //! Partitions go and come back: what is committed for them, and what they begin with.
+// One run of settled offsets is a list of one range.
+#![allow(clippy::single_range_in_vec_init)]
 
 use super::*;
 use crate::commit::map::{Identity, OffsetMap};
