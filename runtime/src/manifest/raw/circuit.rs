@@ -17,7 +17,7 @@ pub(in crate::manifest) enum Circuit {
     Off(bool),
     /// The bounds.
     #[serde(rename = "map")]
-    On(CircuitTable),
+    On(Box<CircuitTable>),
 }
 
 /// The bounds of a circuit.
