@@ -56,7 +56,7 @@ pub fn run(steps: &Steps) -> Result<(), Failure> {
         println!("{what:<24}{:>8.0} ns", best * 1e9 / steps.events as f64);
         Ok(())
     };
-    let decode = |index| Envelope::decode(copy(index)).map_err(|(_, why)| Failure::from(why.to_string()));
+    let decode = |index| Envelope::decode(copy(index)).map_err(|refused| Failure::from(refused.1.to_string()));
 
     report("copy", &mut |index| {
         black_box(copy(index));

@@ -55,7 +55,8 @@ fn check(headers: &[Header], value: Option<&[u8]>) {
     let event = decode::decode(&copy);
     let envelope = match Envelope::decode(record()) {
         Ok(envelope) => envelope,
-        Err((record, reason)) => {
+        Err(refused) => {
+            let (record, reason) = *refused;
             assert_eq!(Some(&reason), event.as_ref().err());
             assert_eq!(record.bytes(), copy.bytes());
             let message = reason.to_string();

@@ -62,14 +62,14 @@ impl Envelope {
     ///
     /// # Errors
     /// The record, to be dead-lettered or dropped, and why it is not an event.
-    pub fn decode(record: Record) -> Result<Envelope, (Record, Undecodable)> {
+    pub fn decode(record: Record) -> Result<Envelope, Box<(Record, Undecodable)>> {
         let parts = match decode(&record) {
             Ok(event) => Ok(Parts::of(&event, record.bytes())),
             Err(reason) => Err(reason),
         };
         match parts {
             Ok(parts) => Ok(parts.with(record)),
-            Err(reason) => Err((record, reason)),
+            Err(reason) => Err(Box::new((record, reason))),
         }
     }
 
@@ -317,7 +317,8 @@ mod tests {
 
     #[test]
     fn a_record_that_is_no_event_is_given_back() {
-        let (record, reason) = Envelope::decode(Record::new(7, None, None, Some(b"x"), [].into_iter())).unwrap_err();
+        let refused = Envelope::decode(Record::new(7, None, None, Some(b"x"), [].into_iter()));
+        let (record, reason) = *refused.unwrap_err();
         assert_eq!((record.value(), reason), (Some(&b"x"[..]), Undecodable::NotCloudEvent));
     }
 }

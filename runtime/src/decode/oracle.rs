@@ -239,7 +239,8 @@ fn kept(record: Record) -> Result<(), TestCaseError> {
                 prop_assert_eq!(envelope.attribute(name), Some(&**value));
             }
         }
-        (Err(reason), Err((record, same))) => {
+        (Err(reason), Err(refused)) => {
+            let (record, same) = *refused;
             prop_assert_eq!(&reason, &same);
             prop_assert!(reason.to_string().len() < 1000 && !reason.to_string().contains('\n'));
             prop_assert_eq!(record.bytes(), copy.bytes());

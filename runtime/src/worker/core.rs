@@ -233,7 +233,8 @@ impl Core {
         }
         let (body, failure) = match Envelope::decode(record) {
             Ok(envelope) => (Body::Event(Rc::new(envelope)), None),
-            Err((record, why)) => {
+            Err(refused) => {
+                let (record, why) = *refused;
                 let failure =
                     Failure { class: FailureClass::Undecodable, reason: why.to_string().into(), retry_after: None };
                 (Body::Raw(Rc::new(record)), Some(failure))
