@@ -215,4 +215,3 @@ fn a_map_is_committed_with_its_own_position_only() {
     account.set_position(9, 0);
     assert_eq!(account.to_commit(), Snapshot { position: 9, map: None }, "without one, what is newest");
 }
-

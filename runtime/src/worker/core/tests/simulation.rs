@@ -7,9 +7,14 @@
 //! worker after a crash, with what was last committed, or with metadata that is
 //! damaged or lies: [`restart`].
 //!
-//! A seed that fails is printed; `OUTRIGGER_SEED=<seed>` runs that one alone.
+//! A seed that fails is printed; `OUTRIGGER_SEED=<seed>` runs that one alone, and
+//! `OUTRIGGER_SEEDS=<count>` that many instead of 100,000 (`make simulate SEEDS=<count>`).
+//! That bugs are found is shown by making some on purpose: [`mutations`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{AddAssign, Range};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering::*};
 
 use fastrand::Rng;
 
@@ -17,13 +22,14 @@ use super::rig::{BUFFER, assert_empty, failed, handled, plan, plan_with_circuits
 use super::*;
 use crate::dispatch::breaker::Change;
 
-const SEEDS: u64 = 2500;
+const SEEDS: u64 = 100_000;
 const STEPS: usize = 150;
 
 mod model;
+mod mutations;
 mod restart;
 
-use model::{Delivered, Held, KINDS, Known, Part, Run, Sent, Stage, Stored};
+use model::{Delivered, Held, KINDS, Known, Part, Run, Sent, Stage, Stored, route_name};
 
 struct World {
     rng: Rng,
@@ -98,7 +104,11 @@ impl World {
                 self.down[handler] = !self.down[handler];
             }
             96 => self.commit(part),
-            97 if self.rng.u32(..8) == 0 => self.crash(),
+            97 => match self.rng.u32(..8) {
+                0 => self.crash(),
+                1 | 2 => self.fence(part),
+                _ => self.assign(part),
+            },
             _ => self.assign(part),
         }
         let may_call = self.rng.u32(..5) > 0;
@@ -120,6 +130,9 @@ impl World {
             };
             let failures = |route| held.known.failures.get(&(logged.offset, route)).copied().unwrap_or_default();
             let runs = routes.iter().map(|&route| (route, Run::new(stage, failures(route)))).collect();
+            if stage != Stage::Settled {
+                held.open.insert(logged.offset);
+            }
             held.records.insert(logged.offset, Delivered { logged, runs });
             let record = record(logged.offset, logged.key, ty);
             held.account.add(1, record.size());
@@ -150,11 +163,10 @@ impl World {
             8 => (failed(FailureClass::Rejected), Stage::Failed),
             9 => (failed(FailureClass::Dependency), Stage::Failed),
             10 => (Outcome::Busy, Stage::Waiting),
-            _ if self.draining(call.run.slot) => (Outcome::Fenced, Stage::Waiting),
+            _ if self.is_going(call.run.slot) => (Outcome::Fenced, Stage::Waiting),
             _ => (failed(FailureClass::Trap), Stage::Failed),
         };
-        let route = plan().manifest.routes[call.route].name.clone();
-        if let Some(run) = self.run(call.run.slot, call.envelope.record().offset(), &route) {
+        if let Some(run) = self.run(call.run.slot, call.envelope.record().offset(), route_name(call.route)) {
             assert_eq!(run.stage, Stage::Calling);
             run.stage = stage;
             run.class = match &outcome {
@@ -211,6 +223,14 @@ impl World {
         }
     }
 
+    /// The polling thread has lost the partition; the worker has not been told yet.
+    fn fence(&mut self, number: usize) {
+        if let Some(held) = &mut self.parts[number].held {
+            held.account.fence.store(true, Release);
+            held.fenced = true;
+        }
+    }
+
     fn pump(&mut self, may_call: bool) {
         while let Some(effect) = self.core.next(may_call) {
             match effect {
@@ -234,10 +254,9 @@ impl World {
         let held = self.held(slot).expect("a call for a partition that is gone");
         assert!(!held.draining, "a call for a partition that drains");
         let this = &held.records[&offset];
-        for (earlier, other) in held.records.range(..offset) {
-            assert!(!other.holds_up(this), "{offset} begins before {earlier} is settled");
+        for earlier in held.open.range(..offset) {
+            assert!(!held.records[earlier].holds_up(this), "{offset} begins before {earlier} is settled");
         }
-        let route = plan().manifest.routes[order.route].name.clone();
         let now = self.now.instant;
         let (circuit, probe) = (self.circuits[order.handler], order.probe);
         match circuit {
@@ -249,20 +268,23 @@ impl World {
                 assert!(probe && another.is_none(), "two calls while the circuit is half-open");
             }
         }
-        let run = self.run(slot, offset, &route).unwrap();
+        let run = self.run(slot, offset, route_name(order.route)).unwrap();
         assert_eq!((run.stage, run.failures + 1), (Stage::Waiting, order.attempt));
         (run.stage, run.probe) = (Stage::Calling, probe);
         self.calls.push(order);
     }
 
     fn sends(&mut self, token: Token, channel: Channel) {
-        let message = self.core.message(token).expect("a message that is in flight");
-        let id = String::from_utf8(message.headers.last("outrigger-id").unwrap().to_vec()).unwrap();
+        let message = self.core.in_flight(token).expect("a message that is in flight").message.clone();
+        let id = std::str::from_utf8(message.headers.last("outrigger-id").unwrap()).unwrap();
         let parts: Vec<&str> = id.split('/').collect();
         let (number, offset): (usize, i64) = (parts[2].parse().unwrap(), parts[3].parse().unwrap());
         let route = parts.get(4).copied().unwrap_or_default();
         let route = KINDS.iter().flat_map(|(_, routes)| *routes).find(|known| **known == route).unwrap();
-        let slot = self.parts[number].held.as_ref().expect("a message of a partition that is gone").slot;
+        let held = self.parts[number].held.as_mut().expect("a message of a partition that is gone");
+        let (slot, fenced) = (held.slot, held.fenced);
+        assert_eq!(self.core.message(token).is_none(), fenced, "whether it is withheld");
+        held.withheld += usize::from(fenced);
         let run = self.run(slot, offset, route).unwrap();
         let free = run.is_free();
         match (channel, &mut run.stage) {
@@ -274,13 +296,15 @@ impl World {
             (channel, stage) => panic!("{channel:?} of a run that is {stage:?}"),
         }
         assert!(self.sent.iter().all(|sent| sent.token != token), "it is on its way already");
-        self.sent.push(Sent { token, channel, slot, offset, route });
+        if !fenced {
+            self.sent.push(Sent { token, channel, slot, offset, route });
+        }
     }
 
     fn observes(&mut self, observation: &Observation) {
         let Observation { route, partition, offset, what, .. } = observation;
         if let What::Circuit { handler, change, .. } = what {
-            let handler = plan().handlers.iter().position(|planned| planned.name == *handler).unwrap();
+            let handler = self.plan.handlers.iter().position(|planned| planned.name == *handler).unwrap();
             self.happened.opened += usize::from(matches!(change, Change::Opened { .. }));
             self.happened.closed += usize::from(*change == Change::Closed);
             self.circuits[handler] = match change {
@@ -294,9 +318,9 @@ impl World {
         let held = part.held.as_mut().expect("an observation of a partition that is gone");
         let record = held.records.get_mut(offset).unwrap();
         let route = route.as_deref().unwrap_or_default();
-        let run = record.runs.get_mut(route).unwrap();
-        let free = run.is_free();
         let may_drop = route == "second" || record.logged.kind == 5;
+        let run = record.run(route).unwrap();
+        let free = run.is_free();
         run.stage = match (what, run.stage) {
             (What::Handled { .. }, Stage::Done) | (What::DeadLettered { .. }, Stage::DeadLettered) => Stage::Settled,
             (What::Dropped { .. }, Stage::Failed) if may_drop && !free => Stage::Settled,
@@ -313,6 +337,7 @@ impl World {
             (what, stage) => panic!("{partition}/{offset} {route}: {what:?} of a run that is {stage:?}"),
         };
         if record.is_settled() {
+            held.open.remove(offset);
             part.settled.insert(*offset);
         }
     }
@@ -321,11 +346,10 @@ impl World {
     fn check(&mut self) {
         for held in self.parts.iter().filter_map(|part| part.held.as_ref()) {
             assert!(held.account.position() <= held.committable(), "the position passes a record that is not settled");
-            let unsettled = held.records.values().filter(|record| !record.is_settled()).count();
-            assert_eq!(held.account.unsettled(), unsettled);
+            assert_eq!(held.account.unsettled(), held.open.len());
             assert_eq!(held.draining && self.under_way(held.slot) == 0, held.drained, "whether it is drained");
         }
-        for (handler, planned) in plan().handlers.iter().enumerate() {
+        for (handler, planned) in self.plan.handlers.iter().enumerate() {
             let running = self.calls.iter().filter(|c| c.handler == handler && self.holds(c.run.slot)).count();
             assert!(running <= planned.concurrency, "{running} calls of handler {handler}");
         }
@@ -336,7 +360,7 @@ impl World {
         self.down = [false; 2];
         for number in 0..self.parts.len() {
             // The others go on with what is parked, in flight and under way.
-            if self.rng.bool() || self.parts[number].held.as_ref().is_some_and(|held| held.draining) {
+            if self.rng.bool() || self.parts[number].held.as_ref().is_some_and(|held| held.draining || held.fenced) {
                 self.release(number);
             }
             self.assign(number);
@@ -351,8 +375,7 @@ impl World {
             }
             self.pass(PUBLISH_RETRY_MAX);
             self.pump(true);
-            let waits = |held: &Held| held.records.values().any(|record| !record.is_settled());
-            let idle = |p: &Part| p.held.as_ref().is_some_and(|held| held.next == p.log.len() && !waits(held));
+            let idle = |p: &Part| p.held.as_ref().is_some_and(|held| held.next == p.log.len() && held.open.is_empty());
             if self.parts.iter().all(idle) {
                 break;
             }
@@ -371,11 +394,12 @@ impl World {
     /// Calls and messages of an assignment that have no answer.
     fn under_way(&self, slot: Slot) -> usize {
         let calls = self.calls.iter().filter(|call| call.run.slot == slot).count();
-        calls + self.sent.iter().filter(|sent| sent.slot == slot).count()
+        let withheld = self.parts.iter().filter_map(|part| part.held.as_ref()).find(|held| held.slot == slot);
+        calls + self.sent.iter().filter(|sent| sent.slot == slot).count() + withheld.map_or(0, |held| held.withheld)
     }
 
-    fn draining(&mut self, slot: Slot) -> bool {
-        self.held(slot).is_some_and(|held| held.draining)
+    fn is_going(&mut self, slot: Slot) -> bool {
+        self.held(slot).is_some_and(|held| held.draining || held.fenced)
     }
 
     fn held(&mut self, slot: Slot) -> Option<&mut Held> {
@@ -387,39 +411,82 @@ impl World {
     }
 
     fn run(&mut self, slot: Slot, offset: i64, route: &str) -> Option<&mut Run> {
-        self.held(slot)?.records.get_mut(&offset)?.runs.get_mut(route)
+        self.held(slot)?.records.get_mut(&offset)?.run(route)
     }
 }
 
-/// Says which seed it was if it panics.
-struct Seed(u64);
+impl AddAssign for Happened {
+    fn add_assign(&mut self, other: Happened) {
+        self.opened += other.opened;
+        self.closed += other.closed;
+        self.free += other.free;
+        self.counted += other.counted;
+    }
+}
 
-impl Drop for Seed {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("failed with OUTRIGGER_SEED={}", self.0);
+/// One seed from beginning to end. Panics where something does not hold.
+fn simulate(seed: u64) -> Happened {
+    let mut world = World::new(seed);
+    (0..3).for_each(|number| world.assign(number));
+    (0..STEPS).for_each(|_| world.step());
+    world.finish()
+}
+
+/// The seeds that have not begun. Where one panics, it is printed and no other begins.
+struct Seeds {
+    next: AtomicU64,
+    end: u64,
+}
+
+impl Seeds {
+    fn run(&self) -> Happened {
+        struct Running<'a>(&'a Seeds, u64);
+        impl Drop for Running<'_> {
+            fn drop(&mut self) {
+                if std::thread::panicking() {
+                    eprintln!("failed with OUTRIGGER_SEED={}", self.1);
+                    self.0.next.store(self.0.end, Relaxed);
+                }
+            }
+        }
+        let mut all = Happened::default();
+        loop {
+            let seed = self.next.fetch_add(1, Relaxed);
+            if seed >= self.end {
+                return all;
+            }
+            let _running = Running(self, seed);
+            all += simulate(seed);
         }
     }
 }
 
+/// All seeds, on all cores.
+fn simulate_all(seeds: Range<u64>) -> Happened {
+    let seeds = Seeds { next: AtomicU64::new(seeds.start), end: seeds.end };
+    let mut all = Happened::default();
+    std::thread::scope(|scope| {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads: Vec<_> = (0..cores).map(|_| scope.spawn(|| seeds.run())).collect();
+        threads.into_iter().for_each(|thread| all += thread.join().expect("a seed failed"));
+    });
+    all
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|value| value.parse().expect(variable))
+}
+
 #[test]
 fn no_record_is_skipped_doubled_or_out_of_order_whatever_happens() {
-    let seeds = match std::env::var("OUTRIGGER_SEED") {
-        Ok(seed) => seed.parse().map(|seed| seed..seed + 1).unwrap(),
-        Err(_) => 0..SEEDS,
-    };
-    let mut all = Happened::default();
-    for seed in seeds.clone() {
-        let _seed = Seed(seed);
-        let mut world = World::new(seed);
-        (0..3).for_each(|number| world.assign(number));
-        (0..STEPS).for_each(|_| world.step());
-        let Happened { opened, closed, free, counted } = world.finish();
-        all.opened += opened;
-        all.closed += closed;
-        all.free += free;
-        all.counted += counted;
+    if let Some(seed) = number("OUTRIGGER_SEED") {
+        simulate_all(seed..seed + 1);
+        return;
     }
-    let often = all.opened > 500 && all.closed > 500 && all.free > 500 && all.counted > 5;
-    assert!(seeds.end - seeds.start == 1 || often, "{all:?}");
+    let count = number("OUTRIGGER_SEEDS").unwrap_or(SEEDS);
+    let began = Instant::now();
+    let all = simulate_all(0..count);
+    println!("{count} seeds in {:.1?}: {all:?}", began.elapsed());
+    let often = [all.opened, all.closed, all.free, 100 * all.counted].into_iter().min();
+    assert!(often >= Some(count as usize / 5), "{all:?}");
 }
