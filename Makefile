@@ -11,7 +11,7 @@ EXAMPLES := $(patsubst %/Makefile,%,$(wildcard examples/*/Makefile))
 GUESTS := $(patsubst tests/guests/%/Cargo.toml,guest-%,$(wildcard tests/guests/*/Cargo.toml))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench build examples guests deny clean need-build need-guests need-tests
+.PHONY: help demo test simulate check bench build examples guests deny clean need-build need-guests need-tests
 
 help: ## Show this list
 	@echo "make TARGET, where TARGET is one of"
@@ -22,6 +22,9 @@ demo: build examples ## Watch events flow through sandboxed handlers; needs no K
 
 test: need-tests build guests examples ## Run all tests, those on real Apache Kafka included
 	OUTRIGGER_BIN=$(OUTRIGGER) $(CARGO) test --workspace
+
+simulate: need-build ## Simulate a worker with SEEDS different histories (default 1000000)
+	OUTRIGGER_SEEDS=$(or $(SEEDS),1000000) $(CARGO) test --workspace --lib -- --nocapture worker::core::tests::simulation
 
 check: need-build deny ## Check format, lints, documentation, licences
 	$(CARGO) fmt --all --check

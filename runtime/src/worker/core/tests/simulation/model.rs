@@ -1,5 +1,7 @@
 //! What the simulation knows of every record, and of the broker.
 
+use std::sync::LazyLock;
+
 use smallvec::SmallVec;
 
 use super::*;
@@ -195,10 +197,10 @@ pub struct Sent {
 }
 
 impl Part {
-    /// A log with gaps.
-    pub fn new(rng: &mut Rng) -> Part {
+    /// A log of so many records, with gaps.
+    pub fn new(rng: &mut Rng, records: usize) -> Part {
         let mut offset = rng.i64(0..5);
-        let log = (0..60).map(|_| {
+        let log = (0..records).map(|_| {
             offset += if rng.u32(..4) == 0 { rng.i64(2..9) } else { 1 };
             let key = [None, Some("a"), Some("b"), Some("c")][rng.usize(..4)];
             Logged { offset, key, kind: rng.usize(..KINDS.len()) }
