@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use crate::worker::mutation::mutation;
+
 /// A delivered record's place in its partition's [`Offsets`]: the first record
 /// delivered is number 0, the next one 1, whatever their offsets are. It means
 /// nothing to the tracker of another assignment.
@@ -97,6 +99,8 @@ impl Offsets {
     /// where all are settled, the last delivered one plus 1; where nothing was
     /// delivered, the start position. It never goes back.
     pub fn committable(&self) -> i64 {
+        mutation!(CommitPastHead => return self.window.front().map_or_else(|| self.end(), |slot| slot.offset + 1));
+        mutation!(CommitPastEnd => return self.window.front().map_or(self.end() + 1, |slot| slot.offset));
         self.window.front().map_or_else(|| self.end(), |slot| slot.offset)
     }
 

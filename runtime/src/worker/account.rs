@@ -9,6 +9,7 @@ use super::total::Total;
 use crate::commit::map::{ALWAYS_FIT, OffsetMap};
 use crate::commit::metadata;
 use crate::manifest::Buffer;
+use crate::worker::mutation::mutation;
 
 /// What is to be committed for a partition, all of one moment: a map holds only
 /// beside the position that it was made with.
@@ -294,6 +295,7 @@ impl Account {
         // In this order: a snapshot that is published after this look is not below it.
         let position = self.position();
         let published = locked(&self.published).clone().filter(|snapshot| snapshot.map.is_some());
+        mutation!(SnapshotOfTwoMoments => return Snapshot { position, map: published.and_then(|snapshot| snapshot.map) });
         published.unwrap_or(Snapshot { position, map: None })
     }
 

@@ -31,6 +31,7 @@ use crate::manifest::Ordering;
 use crate::outcome::{Failure, FailureClass, Outcome};
 use crate::record::Record;
 use crate::settle::Message;
+use crate::worker::mutation::mutation;
 
 /// How long a worker waits before it tries again what failed for a reason of the host or the broker.
 const HOST_RETRY: Duration = Duration::from_millis(10);
@@ -168,6 +169,7 @@ impl Core {
     /// Lets the partition go, whatever is under way, and returns the position to
     /// commit and the number of records from there on that were delivered. Answers that come later are void.
     pub fn release(&mut self, slot: Slot) -> Option<(i64, usize)> {
+        mutation!(RevokeForgetsLane => self.partition(slot)?.forget_what_waits());
         let offsets = &self.partition(slot)?.offsets;
         let released = (offsets.committable(), offsets.span());
         self.remove(slot.index);
@@ -279,8 +281,8 @@ impl Core {
         let ordered = ordering.is_none_or(|ordering| ordering >= Ordering::Key);
         Claim {
             // Two keys with one hash share a lane: they wait for each other, and nothing worse.
-            key: record.key().filter(|_| ordered).map(|key| self.hasher.hash_one(key)),
-            partition: ordering == Some(Ordering::Partition),
+            key: record.key().filter(|_| ordered && !mutation!(KeyForgotten)).map(|key| self.hasher.hash_one(key)),
+            partition: ordering == Some(Ordering::Partition) && !mutation!(PartitionOrderForgotten),
         }
     }
 
@@ -313,7 +315,7 @@ impl Core {
                 let Some(id) = self.desks[handler].ready.pop_front() else { break };
                 let Some(partition) = self.partition(id.slot) else { continue };
                 // What waits when a partition drains is forgotten with it.
-                if partition.draining {
+                if partition.draining && !mutation!(CallWhileDraining) {
                     continue;
                 }
                 let entry = &mut partition.entries[id.entry as usize];
@@ -436,7 +438,8 @@ impl Core {
     }
 
     fn partition(&mut self, slot: Slot) -> Option<&mut Partition> {
-        self.partitions.get_mut(slot.index as usize)?.as_mut().filter(|partition| partition.epoch == slot.epoch)
+        let partition = self.partitions.get_mut(slot.index as usize)?.as_mut();
+        partition.filter(|partition| partition.epoch == slot.epoch || mutation!(EpochIgnored))
     }
 
     fn route_of(&mut self, id: RunId) -> usize {

@@ -20,6 +20,7 @@ pub mod account;
 pub mod core;
 pub mod effect;
 mod known;
+pub(crate) mod mutation;
 mod partition;
 pub mod plan;
 pub mod report;

@@ -20,6 +20,7 @@ use super::{Core, Desk};
 use crate::dispatch::breaker::{Breaker, Change, counts};
 use crate::observe::What;
 use crate::outcome::{Failure, FailureClass, Outcome};
+use crate::worker::mutation::mutation;
 use crate::worker::partition::Stage;
 
 impl Desk {
@@ -33,13 +34,15 @@ impl Desk {
     }
 
     pub(super) fn may_call(&self, handler: &PlannedHandler, now: Instant) -> bool {
+        mutation!(CallWhileOpen => return self.calling < handler.concurrency);
         self.calling < handler.concurrency && self.breaker.as_ref().is_none_or(|breaker| breaker.admits(now))
     }
 
     /// A call's partition is gone: its outcome will be void.
     pub(super) fn given_up(&mut self, probe: bool) {
+        mutation!(RevokeKeepsCalls => return);
         self.calling -= 1;
-        if let Some(breaker) = self.breaker.as_mut().filter(|_| probe) {
+        if let Some(breaker) = self.breaker.as_mut().filter(|_| probe && !mutation!(ProbeNotGivenUp)) {
             breaker.abandoned();
         }
     }
@@ -84,6 +87,8 @@ impl Core {
         let partition = self.partition(id.slot)?;
         let run = &mut partition.entries[id.entry as usize].runs[id.run as usize];
         let first = !std::mem::replace(&mut run.probed, true);
+        mutation!(ProbeCounts => return None);
+        mutation!(ProbeNeverCounts => return Some(length));
         (first || class == FailureClass::Dependency).then_some(length)
     }
 

@@ -8,6 +8,7 @@ use super::Core;
 use crate::commit::map::{Attempts, Identity, OffsetMap, Text};
 use crate::commit::offsets::Seq;
 use crate::record::Record;
+use crate::worker::mutation::mutation;
 
 impl Core {
     /// Settles a delivered record that the partition's map calls settled; true if
@@ -42,7 +43,8 @@ impl Core {
             tracing::error!(%twice, "a record was settled twice");
         }
         partition.account.set_position(partition.offsets.committable(), partition.offsets.span());
-        let wake = partition.account.release(1, record.size());
+        let bytes = if mutation!(PassedOverLeak) { 0 } else { record.size() };
+        let wake = partition.account.release(1, bytes);
         self.wake_reader |= wake;
         true
     }
@@ -53,7 +55,7 @@ impl Core {
         let Some(partition) = self.partition(slot) else { return };
         let Some(known) = partition.known.as_mut() else { return };
         let runs = &mut partition.entries[entry as usize].runs;
-        for Attempts { route, failures, .. } in known.take_attempts() {
+        for Attempts { route, failures, .. } in known.take_attempts().filter(|_| !mutation!(AttemptsNotRecalled)) {
             for run in runs.iter_mut().filter(|run| plan.route_digests.get(run.route) == Some(&route)) {
                 run.failures = failures;
             }
@@ -114,6 +116,9 @@ impl Core {
             }
             map.attempts.extend(known.attempts());
         }
+        mutation!(MapLosesLast => crate::worker::mutation::lose_last(&mut map));
+        mutation!(MapHasOneMore => crate::worker::mutation::one_more(&mut map));
+        mutation!(AttemptsNotStored => map.attempts.clear());
         if map.settled.is_empty() && map.attempts.is_empty() {
             return plain;
         }

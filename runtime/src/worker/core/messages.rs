@@ -13,6 +13,7 @@ use crate::observe::What;
 use crate::outcome::{Failure, FailureClass, Output};
 use crate::settle::output::{self, Input};
 use crate::settle::{Message, dead_letter};
+use crate::worker::mutation::mutation;
 
 /// Before a message is handed out again; doubled each time, up to the longest pause.
 pub(super) const PUBLISH_RETRY: Duration = Duration::from_millis(500);
@@ -47,6 +48,7 @@ impl Core {
                 for message in messages {
                     self.hand_out(id, message, Channel::Outputs, false);
                 }
+                mutation!(SettleBeforeOutputs => self.handled(id, outputs, duration));
             }
         }
     }
@@ -75,7 +77,7 @@ impl Core {
         let in_flight = self.in_flight(token)?;
         let partition = self.partitions.get(in_flight.run.slot.index as usize)?.as_ref()?;
         let fenced = partition.account.fence.load(std::sync::atomic::Ordering::Acquire);
-        (!fenced).then(|| in_flight.message.clone())
+        (!fenced || mutation!(PublishAfterFence)).then(|| in_flight.message.clone())
     }
 
     /// Whether a message must not share its batch: it was in one that was too large.
@@ -84,7 +86,7 @@ impl Core {
     }
 
     pub(super) fn in_flight(&self, token: Token) -> Option<&InFlight> {
-        self.messages.get(token.key as usize).filter(|in_flight| in_flight.tag == token.tag)
+        self.messages.get(token.key as usize).filter(|in_flight| in_flight.tag == token.tag || mutation!(TagIgnored))
     }
 
     /// Takes what became of a message. An answer for a partition that is gone is void.
@@ -103,6 +105,10 @@ impl Core {
                 in_flight.alone = true;
                 self.effects.push_back(Effect::Publish(token, channel));
             }
+            (Channel::Outputs, Ack::Unknown(_)) if mutation!(UnknownIsWritten) => {
+                self.acknowledged(token, Ack::Written)
+            }
+            (Channel::DeadLetters, _) if mutation!(DeadLetterGivenUp) => self.acknowledged(token, Ack::Written),
             // Published again without an end: the record waits with it, its position does not pass it.
             (Channel::Outputs, Ack::Unknown(reason)) => self.publish_again(token, reason),
             (Channel::Outputs, Ack::TooLarge(reason) | Ack::Refused(reason)) => {
@@ -184,14 +190,14 @@ impl Core {
         let run = &mut partition.entries[id.entry as usize].runs[id.run as usize];
         let Stage::Publishing(publishing) = &mut run.stage else { return };
         publishing.left -= 1;
-        if let Some(reason) = refused {
+        if let Some(reason) = refused.filter(|_| !mutation!(RefusedIsWritten)) {
             publishing.failure.get_or_insert(Failure {
                 class: FailureClass::Output,
                 reason: reason.into(),
                 retry_after: None,
             });
         }
-        if publishing.left == 0 {
+        if publishing.left == 0 || mutation!(SettleByFirstOutput) {
             let (outputs, duration, failure) = (publishing.outputs, publishing.duration, publishing.failure.take());
             match failure {
                 None => self.handled(id, outputs, duration),

@@ -11,6 +11,7 @@ use crate::observe::{Observation, What};
 use crate::outcome::{Failure, FailureClass};
 use crate::settle::dead_letter::{self, Attempts, Origin};
 use crate::settle::{Decision, decide};
+use crate::worker::mutation::mutation;
 
 impl Core {
     pub(super) fn unhandled(&mut self, id: RunId, failure: Failure) {
@@ -46,9 +47,12 @@ impl Core {
         match decide(&plan.manifest.routes[run.route], &failure, run.failures, random) {
             Decision::Retry(delay) => {
                 run.stage = Stage::Parked;
-                self.parked.push(self.now.instant + delay, Parked::Attempt(id));
+                if !mutation!(RetryLost) {
+                    self.parked.push(self.now.instant + delay, Parked::Attempt(id));
+                }
                 let Failure { class, reason, .. } = failure;
                 self.observe(id, What::Retry { class, reason: reason.into_owned(), delay });
+                mutation!(RetryFreesLane => self.leave_lanes(id));
             }
             Decision::DeadLetter(to) => self.dead_letter(id, failure, to),
             Decision::Drop => self.drop_record(id, failure),
@@ -79,6 +83,7 @@ impl Core {
         run.stage = Stage::DeadLettering(Box::new(failure));
         partition.active += 1;
         self.hand_out(id, message, Channel::DeadLetters, to.omit_large_values);
+        mutation!(SettleBeforeDeadLetter => self.settle(id));
     }
 
     pub(super) fn drop_record(&mut self, id: RunId, failure: Failure) {
@@ -94,7 +99,7 @@ impl Core {
         let entry = &mut partition.entries[id.entry as usize];
         entry.runs[id.run as usize].stage = Stage::Settled;
         entry.open -= 1;
-        if entry.open > 0 {
+        if entry.open > 0 && !mutation!(SettleByFirstRoute) {
             return;
         }
         let entry = partition.entries.remove(id.entry as usize);
@@ -103,7 +108,15 @@ impl Core {
             tracing::error!(%twice, "a record was settled twice");
         }
         partition.account.set_position(partition.offsets.committable(), partition.offsets.span());
-        let wake = partition.account.release(1, entry.body.record().size());
+        let bytes = if mutation!(BytesLeak) { 0 } else { entry.body.record().size() };
+        let wake = partition.account.release(1, bytes);
+        mutation!(SettleTwice => partition.account.release(1, bytes));
+        self.wake_reader |= wake;
+        self.leave_lanes(id);
+        self.check_drained(id.slot);
+    }
+
+    fn leave_lanes(&mut self, id: RunId) {
         let mut ready = std::mem::take(&mut self.scratch_ready);
         ready.clear();
         if let Some(partition) = self.partition(id.slot) {
@@ -113,14 +126,12 @@ impl Core {
             self.begin(id.slot, next);
         }
         self.scratch_ready = ready;
-        self.wake_reader |= wake;
-        self.check_drained(id.slot);
     }
 
     pub(super) fn check_drained(&mut self, slot: Slot) {
         if let Some(partition) = self.partition(slot)
             && partition.draining
-            && partition.is_quiet()
+            && (partition.is_quiet() || mutation!(DrainedTooEarly))
         {
             self.effects.push_back(Effect::Drained(slot));
         }

@@ -1,5 +1,9 @@
 //! What the simulation knows of every record, and of the broker.
 
+use std::sync::LazyLock;
+
+use smallvec::SmallVec;
+
 use super::*;
 
 /// Types of records and the routes that take them; `None` is a record that is no event.
@@ -11,6 +15,15 @@ pub const KINDS: [(Option<&str>, &[&str]); 6] = [
     (Some("u"), &[""]),
     (None, &[""]),
 ];
+
+/// The name of a route of the manifest.
+pub fn route_name(index: usize) -> &'static str {
+    static NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
+        let known = |name: &str| *KINDS.iter().flat_map(|(_, routes)| *routes).find(|known| **known == name).unwrap();
+        plan().manifest.routes.iter().map(|route| known(&route.name)).collect()
+    });
+    NAMES[index]
+}
 
 /// A record in a partition's log.
 #[derive(Clone, Copy)]
@@ -65,12 +78,17 @@ impl Run {
 /// A record that was delivered under the current assignment.
 pub struct Delivered {
     pub logged: Logged,
-    pub runs: BTreeMap<&'static str, Run>,
+    /// By the names of their routes.
+    pub runs: SmallVec<[(&'static str, Run); 2]>,
 }
 
 impl Delivered {
     pub fn is_settled(&self) -> bool {
-        self.runs.values().all(|run| run.stage == Stage::Settled)
+        self.runs.iter().all(|(_, run)| run.stage == Stage::Settled)
+    }
+
+    pub fn run(&mut self, route: &str) -> Option<&mut Run> {
+        self.runs.iter_mut().find(|(name, _)| *name == route).map(|(_, run)| run)
     }
 
     pub fn claims_partition(&self) -> bool {
@@ -81,10 +99,11 @@ impl Delivered {
         self.logged.key.filter(|_| matches!(self.logged.kind, 0 | 1 | 3))
     }
 
+    /// As long as it is not settled.
     pub fn holds_up(&self, other: &Delivered) -> bool {
         let partition = self.claims_partition() && other.claims_partition();
         let key = self.claims_key().is_some() && self.claims_key() == other.claims_key();
-        !self.is_settled() && (partition || key)
+        partition || key
     }
 }
 
@@ -104,16 +123,20 @@ pub struct Held {
     /// Index of the next record in the log.
     pub next: usize,
     pub records: BTreeMap<i64, Delivered>,
+    /// Those that are not settled.
+    pub open: BTreeSet<i64>,
     pub known: Known,
     pub draining: bool,
     pub drained: bool,
+    pub fenced: bool,
+    /// Messages that are not handed out, since it is fenced: they get no answer.
+    pub withheld: usize,
 }
 
 impl Held {
     /// What may be committed, counted by hand.
     pub fn committable(&self) -> i64 {
-        let lowest = self.records.iter().find(|(_, record)| !record.is_settled()).map(|(offset, _)| *offset);
-        lowest.unwrap_or_else(|| self.last().map_or(self.start, |last| last + 1))
+        self.open.first().copied().unwrap_or_else(|| self.last().map_or(self.start, |last| last + 1))
     }
 
     /// The last record delivered.
@@ -137,7 +160,7 @@ impl Held {
                 .runs
                 .iter()
                 .filter(|(route, run)| run.failures > 0 && run.stage != Stage::Settled && !route.is_empty());
-            open.map(|(route, run)| ((*offset, *route), run.failures)).collect::<Vec<_>>()
+            open.map(|(route, run)| ((*offset, *route), run.failures)).collect::<SmallVec<[_; 2]>>()
         };
         let to_come = self.known.failures.iter().filter(|((offset, _), _)| *offset > last).map(|(k, v)| (*k, *v));
         self.records.iter().flat_map(of).chain(to_come).collect()
@@ -174,10 +197,10 @@ pub struct Sent {
 }
 
 impl Part {
-    /// A log with gaps.
-    pub fn new(rng: &mut Rng) -> Part {
+    /// A log of so many records, with gaps.
+    pub fn new(rng: &mut Rng, records: usize) -> Part {
         let mut offset = rng.i64(0..5);
-        let log = (0..60).map(|_| {
+        let log = (0..records).map(|_| {
             offset += if rng.u32(..4) == 0 { rng.i64(2..9) } else { 1 };
             let key = [None, Some("a"), Some("b"), Some("c")][rng.usize(..4)];
             Logged { offset, key, kind: rng.usize(..KINDS.len()) }

@@ -3,9 +3,10 @@
 #![allow(clippy::single_range_in_vec_init)]
 
 use super::*;
-use crate::commit::map::{Identity, OffsetMap};
+use crate::commit::map::{Identity, OffsetMap, Refused};
 use crate::commit::metadata::{MAX, Metadata, map_limit};
 use crate::worker::account::Snapshot;
+use crate::worker::mutation::Mutation::{self, *};
 
 fn identity(number: usize) -> Identity<'static> {
     Identity { group: "group", topic: "t", partition: number as i32 }
@@ -29,7 +30,7 @@ impl World {
         let log_end = part.log.last().unwrap().offset + 1;
         let metadata = Metadata::parse(&stored.metadata).unwrap_or_default();
         let mut known = Known { honest: stored.honest, ..Known::default() };
-        if let Ok(Some(map)) = metadata.trusted_map(identity(number), start, log_end) {
+        if let Ok(Some(map)) = trusted(&metadata, number, start, log_end) {
             account.remember(map.clone(), metadata.map.clone().unwrap());
             known.text = metadata.map;
             if stored.honest {
@@ -40,8 +41,10 @@ impl World {
         account.limit_map(if self.rng.u32(..4) == 0 { self.rng.usize(..120) } else { map_limit(MAX) });
         let next = part.log.partition_point(|logged| logged.offset < start);
         self.core.assign(slot, account.clone());
-        let (records, draining, drained) = (BTreeMap::new(), false, false);
-        part.held = Some(Held { slot, account, start, next, records, known, draining, drained });
+        let (records, open) = Default::default();
+        let (draining, drained, fenced, withheld) = (false, false, false, 0);
+        part.held =
+            Some(Held { slot, account, start, next, records, open, known, draining, drained, fenced, withheld });
     }
 
     /// What an assignment finds beside the committed offset: mostly what was stored.
@@ -113,7 +116,7 @@ impl World {
     /// answers some time, and what it answered last is committed.
     pub fn commit(&mut self, number: usize) {
         for number in 0..self.parts.len() {
-            if let Some(held) = &self.parts[number].held {
+            if let Some(held) = self.parts[number].held.as_ref().filter(|held| !held.fenced) {
                 held.account.ask();
             }
         }
@@ -121,7 +124,7 @@ impl World {
             self.core.publish_snapshots();
         }
         let Some(held) = self.parts[number].held.take() else { return };
-        if self.rng.bool() {
+        if !held.fenced && self.rng.bool() {
             let snapshot = held.account.to_commit();
             assert!(snapshot.position >= self.parts[number].committed, "it goes back");
             self.store(number, &held, snapshot);
@@ -180,7 +183,7 @@ impl World {
         assert_eq!(map.head_ms, map.base);
         let settled: Vec<i64> = map.settled.iter().cloned().flatten().collect();
         let (all, failures, tried) = (held.settled_beyond(map.base), held.failures(), failures(&map));
-        assert_eq!(settled, all[..settled.len()], "the lowest ones");
+        assert_eq!(Some(&settled[..]), all.get(..settled.len()), "the lowest ones");
         assert_eq!(in_map, settled.iter().filter(|offset| **offset <= last).count());
         assert!(tried.iter().all(|(run, count)| failures.get(run) == Some(count)), "{tried:?} of {failures:?}");
         if held.account.map_limit() >= 120 {
@@ -189,11 +192,23 @@ impl World {
     }
 }
 
+/// The map as the source would trust it; here are the mutations of the source.
+fn trusted(metadata: &Metadata, number: usize, start: i64, log_end: i64) -> Result<Option<OffsetMap>, Refused> {
+    if !Mutation::any_is_in_force() {
+        return metadata.trusted_map(identity(number), start, log_end);
+    }
+    let read = |number| OffsetMap::decode(metadata.map.as_deref().unwrap_or_default(), identity(number));
+    let numbers = if OtherPartitionTrusted.is_in_force() { 0..3 } else { number..number + 1 };
+    let Some(map) = numbers.into_iter().find_map(|number| read(number).ok()) else { return Ok(None) };
+    let (base, end) = (map.base, i64::MAX);
+    map.fits(
+        if OtherOffsetTrusted.is_in_force() { base } else { start },
+        if BeyondLogTrusted.is_in_force() { end } else { log_end },
+    )?;
+    Ok(Some(map))
+}
+
 fn failures(map: &OffsetMap) -> BTreeMap<(i64, &'static str), u32> {
-    let name = |digest| {
-        let at = plan().route_digests.iter().position(|route| *route == digest).unwrap();
-        let known = KINDS.iter().flat_map(|(_, routes)| *routes);
-        *known.into_iter().find(|route| ***route == *plan().manifest.routes[at].name).unwrap()
-    };
+    let name = |digest| route_name(plan().route_digests.iter().position(|route| *route == digest).unwrap());
     map.attempts.iter().map(|attempts| ((attempts.offset, name(attempts.route)), attempts.failures)).collect()
 }
