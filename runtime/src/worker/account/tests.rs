@@ -215,3 +215,18 @@ fn a_map_is_committed_with_its_own_position_only() {
     account.set_position(9, 0);
     assert_eq!(account.to_commit(), Snapshot { position: 9, map: None }, "without one, what is newest");
 }
+
+#[test]
+fn reading_goes_no_further_ahead_of_the_worker_than_it_must() {
+    let account = Account::new("t".into(), 0, 0, Buffer { records: 10_000, bytes: 1 << 30 });
+    assert_eq!(account.room(), READ_AHEAD);
+    account.add(READ_AHEAD, 1000);
+    assert_eq!(
+        (account.room(), account.is_full()),
+        (0, false),
+        "it waits for the worker, and for no record to be settled"
+    );
+    let woken = (0..READ_AHEAD).filter(|_| account.look_at()).collect::<Vec<_>>();
+    assert_eq!(woken, [READ_AHEAD / 2 - 1], "once, when half of them have been looked at");
+    assert_eq!(account.room(), READ_AHEAD);
+}

@@ -214,3 +214,28 @@ fn no_call_begins_while_the_shell_takes_none() {
     assert!(rig.core.next(false).is_none());
     assert!(matches!(rig.core.next(true), Some(Effect::Call(_))));
 }
+
+#[test]
+fn more_records_are_wanted_while_few_calls_wait_for_nothing_but_their_turn() {
+    let mut rig = Rig::new();
+    let mut next = 0..;
+    let mut deliver = |rig: &mut Rig, count: usize, key: Option<&str>, ty: &str| {
+        for offset in next.by_ref().take(count) {
+            let record = record(offset, key, Some(ty));
+            rig.account.add(1, record.size());
+            rig.core.deliver(rig.slot, record).unwrap();
+        }
+    };
+    deliver(&mut rig, 100, Some("a"), "k");
+    assert!(rig.core.is_short_of_calls(), "all but one wait for their key");
+    deliver(&mut rig, CALLS_AHEAD - 1, None, "k");
+    assert!(!rig.core.is_short_of_calls());
+    rig.pump();
+    assert_eq!(rig.running().len(), 3);
+    assert!(
+        rig.core.is_short_of_calls(),
+        "the handler has all its calls under way; the other one must not wait for it"
+    );
+    deliver(&mut rig, CALLS_AHEAD, None, "n");
+    assert!(!rig.core.is_short_of_calls());
+}
