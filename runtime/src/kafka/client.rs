@@ -19,6 +19,8 @@ fn base(kafka: &Kafka, role: &str) -> ClientConfig {
         }
     }
     config.set("bootstrap.servers", &kafka.bootstrap_servers);
+    // For `reach`, which looks whether the client still knows a broker.
+    config.set("statistics.interval.ms", "5000");
     config
 }
 

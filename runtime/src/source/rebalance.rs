@@ -21,6 +21,7 @@ use crate::commit::committer::{Committer, Position};
 use crate::commit::metadata::Metadata;
 use crate::kafka::list;
 use crate::kafka::queue::{Bell, PartitionQueue};
+use crate::kafka::reach::{Reach, Statistics};
 use crate::logging::KafkaLog;
 use crate::manifest::Manifest;
 use crate::probes::{Component, Health};
@@ -47,6 +48,7 @@ pub struct Context {
     interrupt: Interrupt,
     health: Health,
     log: Arc<KafkaLog>,
+    reach: Reach,
     thread: std::thread::Thread,
 }
 
@@ -61,6 +63,7 @@ impl Context {
     ) -> Context {
         Context {
             total: Total::new(manifest.total_bytes),
+            reach: Reach::new(&manifest.kafka.bootstrap_servers),
             manifest,
             assignment: Mutex::new(assignment),
             committer: OnceLock::new(),
@@ -75,6 +78,7 @@ impl Context {
 
     /// Connects the context with the consumer it was given to; before it subscribes.
     pub fn attach(&self, consumer: &Arc<BaseConsumer<Context>>, committer: Committer) {
+        self.reach.attach(consumer.client());
         _ = self.consumer.set(Arc::downgrade(consumer));
         _ = self.committer.set(Mutex::new(committer));
     }
@@ -300,6 +304,12 @@ impl ClientContext for Context {
             self.health.not_ready(Component::Consumer, format!("no broker can be reached: {reason}"));
         }
         self.log.error(&error, reason);
+    }
+
+    fn stats_raw(&self, json: &[u8]) {
+        if let Some(statistics) = Statistics::read(json) {
+            self.reach.look(&statistics);
+        }
     }
 }
 

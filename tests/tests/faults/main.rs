@@ -15,6 +15,7 @@
 mod broker;
 mod crash;
 mod group;
+mod measures;
 mod network;
 mod offsets;
 mod results;
@@ -32,8 +33,17 @@ use table::Line;
 
 /// All rows, the most important first.
 fn rows() -> Vec<Row> {
-    [crash::rows(), group::rows(), broker::rows(), network::rows(), results::rows(), topics::rows(), offsets::rows()]
-        .concat()
+    [
+        crash::rows(),
+        group::rows(),
+        measures::rows(),
+        broker::rows(),
+        network::rows(),
+        results::rows(),
+        topics::rows(),
+        offsets::rows(),
+    ]
+    .concat()
 }
 
 /// What the command line asks for.
