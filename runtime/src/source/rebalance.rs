@@ -17,6 +17,7 @@ use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 use super::assignment::Assignment;
 use super::position::{Positions, Resolved, Start};
+use super::watch::Watch;
 use crate::commit::committer::{Committer, Position};
 use crate::commit::metadata::Metadata;
 use crate::kafka::list;
@@ -49,6 +50,7 @@ pub struct Context {
     health: Health,
     log: Arc<KafkaLog>,
     reach: Reach,
+    watch: Mutex<Watch>,
     thread: std::thread::Thread,
 }
 
@@ -64,6 +66,7 @@ impl Context {
         Context {
             total: Total::new(manifest.total_bytes),
             reach: Reach::new(&manifest.kafka.bootstrap_servers),
+            watch: Mutex::default(),
             manifest,
             assignment: Mutex::new(assignment),
             committer: OnceLock::new(),
@@ -307,8 +310,16 @@ impl ClientContext for Context {
     }
 
     fn stats_raw(&self, json: &[u8]) {
-        if let Some(statistics) = Statistics::read(json) {
-            self.reach.look(&statistics);
+        let Some(statistics) = Statistics::read(json) else { return };
+        self.reach.look(&statistics);
+        let Some(group) = &statistics.cgrp else { return };
+        let missing = locked(&self.watch).see(group.state == "up", statistics.is_connected(), Instant::now());
+        if let Some(missing) = missing {
+            self.fail(format!(
+                "a broker is connected, and yet the group's coordinator is missing for {} s (its state: {}); a new process may find it",
+                missing.as_secs(),
+                group.state
+            ));
         }
     }
 }
@@ -324,6 +335,7 @@ impl ConsumerContext for Context {
                 }
                 let held = self.assignment().held().len();
                 tracing::info!(new = list.count(), held, "partitions assigned");
+                locked(&self.watch).joined();
                 self.health.ready(Component::Assigned);
                 self.health.ready(Component::Consumer);
             }
