@@ -20,6 +20,7 @@ mod network;
 mod offsets;
 mod results;
 mod row;
+mod security;
 mod table;
 mod topics;
 
@@ -39,6 +40,7 @@ fn rows() -> Vec<Row> {
         measures::rows(),
         broker::rows(),
         network::rows(),
+        security::rows(),
         results::rows(),
         topics::rows(),
         offsets::rows(),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use outrigger_tests::{Event, Expect, Job, PATIENCE, Running, let_it_last};
 
 use crate::crash::partitions;
-use crate::row::{Load, Outcome, Row, Run, SESSION, finish, job, settle};
+use crate::row::{Outcome, Row, Run, SESSION, finish, job, settle};
 
 pub fn rows() -> Vec<Row> {
     vec![
@@ -96,11 +96,13 @@ fn rebalance_time(run: &Run<'_>) -> Outcome {
 fn moves(run: &Run<'_>, job: &Job<'_>, cycles: u32, waiting: u32) -> Moves {
     let mut stays = job.sidecar().start();
     stays.wait_metric("outrigger_retries_waiting", &[], f64::from(waiting));
-    let (ended, mut load) = (AtomicBool::new(false), Load::default());
+    let ended = AtomicBool::new(false);
+    let event = |n: u32| Event::new(format!("event-{n}")).key(format!("key-{}", n % 97)).doing("slow:20").record();
     std::thread::scope(|scope| {
         scope.spawn(|| {
+            let mut batches = (0..).map(|n| n * 50..(n + 1) * 50);
             while !ended.load(Ordering::Relaxed) {
-                load.produce(run.kafka, job, 50);
+                run.kafka.produce(&job.topic, batches.next().expect("there is no last one").map(event));
                 let_it_last(Duration::from_millis(200));
             }
         });
@@ -171,7 +173,7 @@ fn stalled(run: &Run<'_>) -> Outcome {
     let job = job(run.kafka, "stalled")
         .handler("limits: { timeout: 2s }")
         .handler("circuit: false")
-        .retry("{ strategy: fixed, initialDelay: 500ms, jitter: 0, maxRetries: 1000000 }")
+        .retry("{ strategy: fixed, initialDelay: 500ms, jitter: 0, maxRetries: 1000 }")
         .rest("buffer: { records: 4000, bytes: 4MiB }");
     let mut made = 0;
     let mut produce = |count: u32| {
@@ -183,6 +185,7 @@ fn stalled(run: &Run<'_>) -> Outcome {
         made += count;
     };
     let mut sidecar = job.sidecar().start();
+    sidecar.wait_ready();
     let began = Instant::now();
     // More than the buffers and the client's own queues hold.
     produce(30_000);
