@@ -26,7 +26,7 @@ pub fn rows() -> Vec<Row> {
 }
 
 /// Of every key store here; nothing secret is in them.
-const PASSWORD: &str = "not-a-secret";
+const PASSWORD: &str = "opensesame";
 
 /// A certificate that signs itself, in a key store, and as text beside it.
 fn certificate(folder: &Path, name: &str, options: &[&str]) {
