@@ -15,6 +15,7 @@ use rdkafka::producer::{Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::sync::Notify;
 
+use crate::kafka::reach::{Reach, Statistics};
 use crate::kafka::{self, produce};
 use crate::logging::KafkaLog;
 use crate::manifest::Kafka;
@@ -92,6 +93,7 @@ struct Producer {
 }
 
 struct Context {
+    reach: Reach,
     batches: Batches,
     inboxes: Arc<[Inbox]>,
     log: Arc<KafkaLog>,
@@ -154,13 +156,20 @@ impl Producer {
             Channel::DeadLetters => "dead-letters",
         };
         let Producer { batches, inboxes, log, metrics, .. } = self;
-        let context =
-            Context { batches: *batches, inboxes: inboxes.clone(), log: log.clone(), metrics: metrics.clone() };
+        let context = Context {
+            reach: Reach::new(&self.kafka.bootstrap_servers),
+            batches: *batches,
+            inboxes: inboxes.clone(),
+            log: log.clone(),
+            metrics: metrics.clone(),
+        };
         let mut config = kafka::client::producer(&self.kafka, role, MESSAGE_TIMEOUT);
         if *batches == Batches::Single {
             config.set("batch.num.messages", "1").set("linger.ms", "0");
         }
-        config.create_with_context(context)
+        let client: ThreadedProducer<Context> = config.create_with_context(context)?;
+        client.context().reach.attach(client.client());
+        Ok(client)
     }
 
     fn send(&self, message: &Message, token: usize) -> Result<(), NotTaken> {
@@ -206,6 +215,12 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         self.log.error(&error, reason);
+    }
+
+    fn stats_raw(&self, json: &[u8]) {
+        if let Some(statistics) = Statistics::read(json) {
+            self.reach.look(&statistics);
+        }
     }
 }
 

@@ -63,6 +63,17 @@ impl Broker {
         self.launch(install, &shared_classes(install));
     }
 
+    /// Adds settings, which count from the next start on, before those it has.
+    pub(crate) fn configure(&mut self, settings: &[(&str, &str)]) {
+        let file = self.folder.path().join(SETTINGS);
+        let mut properties = fs::read_to_string(&file).expect("the broker's properties");
+        for (name, value) in settings {
+            // Of two lines with one name Java takes the last.
+            let _ = writeln!(properties, "{name}={value}");
+        }
+        fs::write(file, properties).expect("the broker's properties");
+    }
+
     fn launch(&mut self, install: &Install, flag: &str) {
         let out = File::options().create(true).append(true).open(&self.log).expect("the broker's log");
         let mut command = install.java("kafka.Kafka", &[flag.to_owned()]);

@@ -121,6 +121,11 @@ impl Kafka {
         self.with_broker(Broker::start_again);
     }
 
+    /// Gives a broker that was stopped settings that count from its next start on.
+    pub fn configure(&self, settings: &[(&str, &str)]) {
+        self.with_broker(|broker| broker.configure(settings));
+    }
+
     /// The bootstrap servers.
     pub fn address(&self) -> &str {
         &self.address

@@ -202,6 +202,15 @@ impl Running {
         self.process.limit_files(files);
     }
 
+    /// How much of its memory is resident, in KiB.
+    #[cfg(target_os = "linux")]
+    pub fn resident_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("the process's status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.split_whitespace().next()).and_then(|kib| kib.parse().ok());
+        kib.unwrap_or_else(|| panic!("no resident memory in:\n{status}"))
+    }
+
     /// How many lines of its log so far contain `text`.
     pub fn said(&self, text: &str) -> usize {
         self.log.state().lines.iter().filter(|line| line.contains(text)).count()

@@ -8,8 +8,9 @@ use rdkafka::config::RDKafkaLogLevel;
 use crate::manifest::Kafka;
 
 /// What both kinds of client share: brokers, identity, the manifest's properties.
-fn base(kafka: &Kafka, role: &str) -> ClientConfig {
-    let mut config = ClientConfig::new();
+/// These go over `config`, which has the defaults of the one kind. They are set where
+/// they stay: read back from a `ClientConfig`, passwords are a placeholder.
+fn base(mut config: ClientConfig, kafka: &Kafka, role: &str) -> ClientConfig {
     config.set("client.id", format!("outrigger-{role}"));
     config.set_log_level(RDKafkaLogLevel::Info);
     config.set("log.connection.close", "false");
@@ -19,6 +20,8 @@ fn base(kafka: &Kafka, role: &str) -> ClientConfig {
         }
     }
     config.set("bootstrap.servers", &kafka.bootstrap_servers);
+    // For `reach`, which looks whether the client still knows a broker.
+    config.set("statistics.interval.ms", "5000");
     config
 }
 
@@ -70,7 +73,7 @@ pub fn consumer(kafka: &Kafka) -> ClientConfig {
     defaults.set("isolation.level", "read_committed");
     // Partitions that are added are seen within this time; the default is 5 minutes.
     defaults.set("topic.metadata.refresh.interval.ms", "30000");
-    let mut config = over(defaults, base(kafka, "consumer"));
+    let mut config = base(defaults, kafka, "consumer");
     config.set("group.id", &kafka.group_id);
     config.set("enable.auto.commit", "false");
     config.set("enable.auto.offset.store", "false");
@@ -93,17 +96,53 @@ pub fn producer(kafka: &Kafka, role: &str, message_timeout: Duration) -> ClientC
     defaults.set("topic.metadata.propagation.max.ms", "5000");
     // And it is found soon after it has been made.
     defaults.set("topic.metadata.refresh.interval.ms", "10000");
-    let mut config = over(defaults, base(kafka, role));
+    let mut config = base(defaults, kafka, role);
     config.set("enable.idempotence", "true");
     config.set("acks", "all");
     config
 }
 
-/// `defaults` with everything that `config` sets on top.
-fn over(mut defaults: ClientConfig, config: ClientConfig) -> ClientConfig {
-    for (name, value) in config.config_map() {
-        defaults.set(name, value);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::{OnOffsetLost, Secret, StartFrom};
+
+    fn kafka(properties: &[(&str, &str)]) -> Kafka {
+        Kafka {
+            bootstrap_servers: "localhost:9092".to_owned(),
+            group_id: "group".to_owned(),
+            topics: Vec::new(),
+            properties: properties.iter().map(|(name, value)| ((*name).to_owned(), Secret::new(*value))).collect(),
+            start_from: StartFrom::Earliest,
+            on_offset_lost: OnOffsetLost::Stop,
+        }
     }
-    defaults.set_log_level(config.log_level);
-    defaults
+
+    /// As librdkafka has it; the `rdkafka` crate shows no passwords.
+    fn value(config: &ClientConfig, name: &str) -> String {
+        config.create_native_config().unwrap().get(name).unwrap()
+    }
+
+    #[test]
+    fn passwords_reach_the_clients() {
+        let passwords = [("sasl.password", "hunter2"), ("ssl.key.password", "hunter3")];
+        for config in [consumer(&kafka(&passwords)), producer(&kafka(&passwords), "outputs", Duration::from_secs(1))] {
+            for (name, expected) in passwords {
+                assert_eq!(value(&config, name), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn properties_count_more_than_defaults_and_less_than_what_is_owned() {
+        let set = [("queued.max.messages.kbytes", "77"), ("linger.ms", "78"), ("client.id", "mine")];
+        let (consumer, producer) = (consumer(&kafka(&set)), producer(&kafka(&set), "outputs", Duration::from_secs(1)));
+        assert_eq!(value(&consumer, "queued.max.messages.kbytes"), "77");
+        assert_eq!(value(&producer, "linger.ms"), "78");
+        assert_eq!((value(&consumer, "client.id"), value(&producer, "client.id")), ("mine".into(), "mine".into()));
+        let owned = kafka(&[("enable.auto.commit", "true"), ("bootstrap.servers", "elsewhere:1")]);
+        let config = super::consumer(&owned);
+        assert_eq!(value(&config, "enable.auto.commit"), "false");
+        assert_eq!(value(&config, "bootstrap.servers"), "localhost:9092");
+    }
 }

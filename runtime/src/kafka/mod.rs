@@ -8,8 +8,10 @@
 //! * [`produce`]: header names as bytes, and no allocation per record beyond
 //!   librdkafka's own copy.
 //! * [`list`]: partition lists with metadata as bytes.
+//! * [`reach`]: brokers given to a client that has forgotten its last one.
 
 pub mod client;
 pub mod list;
 pub mod produce;
 pub mod queue;
+pub mod reach;

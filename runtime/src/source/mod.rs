@@ -9,6 +9,7 @@ mod assignment;
 mod lag;
 mod position;
 mod rebalance;
+mod watch;
 
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;

@@ -17,10 +17,12 @@ use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 use super::assignment::Assignment;
 use super::position::{Positions, Resolved, Start};
+use super::watch::Watch;
 use crate::commit::committer::{Committer, Position};
 use crate::commit::metadata::Metadata;
 use crate::kafka::list;
 use crate::kafka::queue::{Bell, PartitionQueue};
+use crate::kafka::reach::{Reach, Statistics};
 use crate::logging::KafkaLog;
 use crate::manifest::Manifest;
 use crate::probes::{Component, Health};
@@ -47,6 +49,8 @@ pub struct Context {
     interrupt: Interrupt,
     health: Health,
     log: Arc<KafkaLog>,
+    reach: Reach,
+    watch: Mutex<Watch>,
     thread: std::thread::Thread,
 }
 
@@ -61,6 +65,8 @@ impl Context {
     ) -> Context {
         Context {
             total: Total::new(manifest.total_bytes),
+            reach: Reach::new(&manifest.kafka.bootstrap_servers),
+            watch: Mutex::default(),
             manifest,
             assignment: Mutex::new(assignment),
             committer: OnceLock::new(),
@@ -75,6 +81,7 @@ impl Context {
 
     /// Connects the context with the consumer it was given to; before it subscribes.
     pub fn attach(&self, consumer: &Arc<BaseConsumer<Context>>, committer: Committer) {
+        self.reach.attach(consumer.client());
         _ = self.consumer.set(Arc::downgrade(consumer));
         _ = self.committer.set(Mutex::new(committer));
     }
@@ -301,6 +308,20 @@ impl ClientContext for Context {
         }
         self.log.error(&error, reason);
     }
+
+    fn stats_raw(&self, json: &[u8]) {
+        let Some(statistics) = Statistics::read(json) else { return };
+        self.reach.look(&statistics);
+        let Some(group) = &statistics.cgrp else { return };
+        let missing = locked(&self.watch).see(group.state == "up", statistics.is_connected(), Instant::now());
+        if let Some(missing) = missing {
+            self.fail(format!(
+                "a broker is connected, and yet the group's coordinator is missing for {} s (its state: {}); a new process may find it",
+                missing.as_secs(),
+                group.state
+            ));
+        }
+    }
 }
 
 impl ConsumerContext for Context {
@@ -314,6 +335,7 @@ impl ConsumerContext for Context {
                 }
                 let held = self.assignment().held().len();
                 tracing::info!(new = list.count(), held, "partitions assigned");
+                locked(&self.watch).joined();
                 self.health.ready(Component::Assigned);
                 self.health.ready(Component::Consumer);
             }

@@ -15,10 +15,12 @@
 mod broker;
 mod crash;
 mod group;
+mod measures;
 mod network;
 mod offsets;
 mod results;
 mod row;
+mod security;
 mod table;
 mod topics;
 
@@ -32,8 +34,18 @@ use table::Line;
 
 /// All rows, the most important first.
 fn rows() -> Vec<Row> {
-    [crash::rows(), group::rows(), broker::rows(), network::rows(), results::rows(), topics::rows(), offsets::rows()]
-        .concat()
+    [
+        crash::rows(),
+        group::rows(),
+        measures::rows(),
+        broker::rows(),
+        network::rows(),
+        security::rows(),
+        results::rows(),
+        topics::rows(),
+        offsets::rows(),
+    ]
+    .concat()
 }
 
 /// What the command line asks for.

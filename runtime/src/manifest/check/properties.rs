@@ -35,7 +35,7 @@ const OWNED: [(&str, &str, &str); 30] = [
     ("delivery.report.only.error", "every output must be reported", "remove it"),
     ("dr_cb", "callbacks cannot be set", "remove it"),
     ("dr_msg_cb", "callbacks cannot be set", "remove it"),
-    ("statistics.interval.ms", "lag and metrics are told by the statistics", "remove it"),
+    ("statistics.interval.ms", "the client's health is told by the statistics", "remove it"),
     ("log_level", "logs follow Outrigger's own level", "remove it"),
     ("plugin.library.paths", "native code would run outside every sandbox", "remove it"),
     ("topic.blacklist", "it would hide topics that the manifest names", "remove it from `topics` instead"),

@@ -15,6 +15,7 @@
 //! | `unavailable:N` | the same with `unavailable` |
 //! | `down-until:MS` | `unavailable` before this Unix time in milliseconds, then as `ok` |
 //! | `slow:MS` | sleeps so long, then as `ok` |
+//! | `stuck-until:MS` | sleeps until this Unix time in milliseconds, then as `ok` |
 //! | `reject` | `reject` |
 //! | `trap` | a panic |
 #![cfg(target_arch = "wasm32")]
@@ -43,6 +44,11 @@ impl Guest for Ledger {
         };
         let number = || argument.parse::<u32>().map_err(|_| Failure::Reject(format!("`{argument}` is not a number")));
         let retry = || Retry { reason: format!("attempt {} was to fail", delivery.attempt), after_ms: None };
+        let until = || {
+            let end = argument.parse().map_err(|_| Failure::Reject(format!("`{argument}` is no time")))?;
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            Ok(Duration::from_millis(end).saturating_sub(now))
+        };
         match verb {
             "ok" | "to" | "named" => {}
             "many" => return Ok((0..number()?).map(|index| echo(&event, &delivery, index)).collect()),
@@ -50,13 +56,11 @@ impl Guest for Ledger {
             "fail" if delivery.attempt <= number()? => return Err(Failure::Retry(retry())),
             "unavailable" if delivery.attempt <= number()? => return Err(Failure::Unavailable(retry())),
             "fail" | "unavailable" => {}
-            "down-until" => {
-                let until: u128 = argument.parse().map_err(|_| Failure::Reject(format!("`{argument}` is no time")))?;
-                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-                if now < until {
-                    return Err(Failure::Unavailable(Retry { reason: "it is down".to_owned(), after_ms: None }));
-                }
+            "down-until" if !until()?.is_zero() => {
+                return Err(Failure::Unavailable(Retry { reason: "it is down".to_owned(), after_ms: None }));
             }
+            "down-until" => {}
+            "stuck-until" => std::thread::sleep(until()?),
             "slow" => std::thread::sleep(Duration::from_millis(number()?.into())),
             "reject" => return Err(Failure::Reject("told to reject".to_owned())),
             "trap" => panic!("told to trap"),
