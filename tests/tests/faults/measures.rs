@@ -168,14 +168,17 @@ fn took(line: &str) -> Option<Duration> {
 fn stalled(run: &Run<'_>) -> Outcome {
     // In the long run, from the end of the first minute on; in both, everything is full by then.
     let (fill, watch) = if run.full { (60, 600) } else { (20, 40) };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
-    let end = (now + Duration::from_secs(fill + watch)).as_millis();
     let job = job(run.kafka, "stalled")
         .handler("limits: { timeout: 2s }")
         .handler("circuit: false")
         .retry("{ strategy: fixed, initialDelay: 500ms, jitter: 0, maxRetries: 1000 }")
         .rest("buffer: { records: 4000, bytes: 4MiB }");
-    let mut made = 0;
+    let mut sidecar = job.sidecar().start();
+    sidecar.wait_ready();
+    let (began, mut made) = (Instant::now(), 0);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
+    // Later than the last look: the first answers would be measured too.
+    let end = (now + Duration::from_secs(fill + watch + 15)).as_millis();
     let mut produce = |count: u32| {
         let event = |n: u32| {
             let event = Event::new(format!("event-{n}")).key(format!("key-{}", n % 997));
@@ -184,9 +187,6 @@ fn stalled(run: &Run<'_>) -> Outcome {
         run.kafka.produce(&job.topic, (made..made + count).map(event));
         made += count;
     };
-    let mut sidecar = job.sidecar().start();
-    sidecar.wait_ready();
-    let began = Instant::now();
     // More than the buffers and the client's own queues hold.
     produce(30_000);
     let mut sizes: Vec<u64> = Vec::new();
