@@ -14,7 +14,6 @@
 
 use std::collections::HashMap;
 use std::ffi::CString;
-use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use rdkafka::ClientContext;
@@ -83,7 +82,7 @@ impl Reach {
     /// it is alive as long as that runs.
     pub fn look(&self, statistics: &Statistics) {
         let client = self.client.load(Ordering::Acquire);
-        if client == ptr::null_mut() || statistics.known().next().is_some() {
+        if client.is_null() || statistics.known().next().is_some() {
             return;
         }
         // SAFETY: the client is alive, since one of its callbacks runs; the text ends
