@@ -5,12 +5,15 @@
 //! one that probed in vain goes to the end, so that another one probes next and a
 //! record that fails by itself does not hold the circuit open.
 //!
-//! An attempt that probed and failed is not counted as one of its record's
-//! attempts, where it is the first of that record or the handler said that
-//! something it depends on is down. Any other is counted: a record that alone is
-//! left and traps each time must come to its end, although nothing can show that
-//! the handler works for others. So a dependency that is down, and said to be,
-//! uses up no attempt however long that lasts.
+//! Two kinds of failures count for the circuit: the first one of a record, and any by
+//! which the handler says that something it depends on is down. What has failed before
+//! and fails again is a failure of that record as far as anyone knows: it is one of the
+//! record's attempts like any other, opens nothing, and leaves the probe to the next
+//! record. So records that fail by themselves hold up nobody, however many there are.
+//!
+//! A probe whose failure counts for the circuit is not counted as one of its record's
+//! attempts. So a dependency that is down, and said to be, uses up no attempt however
+//! long that lasts.
 
 use std::time::{Duration, Instant};
 
@@ -66,30 +69,32 @@ impl Core {
     /// an attempt of the record, with the time until the next probe.
     pub(super) fn call_ended(&mut self, id: RunId, handler: usize, probe: bool, outcome: &Outcome) -> Option<Duration> {
         let now = self.now.instant;
+        let run = self.partition(id.slot).map(|p| &p.entries[id.entry as usize].runs[id.run as usize]);
+        // A record that has failed before fails again whatever the handler does for others,
+        // unless the handler says that the fault is not the record's.
+        let is_suspect = run.is_some_and(|run| run.failures > 0 || run.probed);
         let breaker = self.desks[handler].breaker.as_mut()?;
         let failed = match outcome {
             Outcome::Handled(_) => None,
-            Outcome::Failed(failure) => Some(failure.class).filter(|class| counts(*class)),
-            // Neither says anything about the handler.
-            Outcome::Busy | Outcome::Fenced => {
+            Outcome::Failed(Failure { class, .. }) if !counts(*class) => None,
+            Outcome::Failed(Failure { class, .. }) if *class == FailureClass::Dependency || !is_suspect => Some(*class),
+            // None of these says anything about the handler.
+            Outcome::Failed(_) | Outcome::Busy | Outcome::Fenced => {
                 if probe {
                     breaker.abandoned();
+                    mutation!(ProbeNeverCounts => return matches!(outcome, Outcome::Failed(_)).then_some(Duration::ZERO));
                 }
                 return None;
             }
         };
         let change = breaker.ended(probe, failed.is_some(), now)?;
         self.circuit_changed(id, handler, change, failed);
-        let (class, length) = match (failed, change) {
-            (Some(class), Change::Opened { length, .. }) if probe => (class, length),
-            _ => return None,
-        };
-        let partition = self.partition(id.slot)?;
-        let run = &mut partition.entries[id.entry as usize].runs[id.run as usize];
-        let first = !std::mem::replace(&mut run.probed, true);
+        let Change::Opened { length, .. } = change else { return None };
         mutation!(ProbeCounts => return None);
-        mutation!(ProbeNeverCounts => return Some(length));
-        (first || class == FailureClass::Dependency).then_some(length)
+        if probe && let Some(partition) = self.partition(id.slot) {
+            partition.entries[id.entry as usize].runs[id.run as usize].probed = true;
+        }
+        probe.then_some(length)
     }
 
     /// The record waits at the desk again, behind all others, with as many attempts as before.

@@ -76,30 +76,44 @@ fn a_record_that_fails_by_itself_does_not_hold_the_circuit_open() {
     let mut rig = open();
     rig.advance(2 * SECOND);
     rig.end(0, failed(FailureClass::Trap));
-    rig.advance(4 * SECOND);
+    assert_eq!(rig.take_seen(), ["h half-open", "0 retry trap #2 1s"], "it has its retries as usual");
+    assert_eq!((rig.running(), rig.calls[0].probe), (vec![1], true), "and another one probes at once");
     rig.end(1, handled(0));
-    assert_eq!(rig.running(), [2, 3, 0]);
-    rig.take_seen();
-    // From here on it has its retries as usual.
-    rig.end(0, failed(FailureClass::Trap));
-    assert_eq!(rig.take_seen(), ["0 retry trap #2 1s"]);
+    assert_eq!(rig.take_seen(), ["h closed", "1 handled 0"]);
+    assert_eq!(rig.running(), [2, 3]);
+}
+
+#[test]
+fn records_that_fail_again_and_again_open_nothing() {
+    let mut rig = rig();
+    for offset in 0..3 {
+        rig.deliver(offset, "", "k");
+    }
+    for _ in 0..3 {
+        assert_eq!(rig.running(), [0, 1, 2]);
+        (0..3).for_each(|offset| rig.end(offset, failed(FailureClass::Failed)));
+        rig.advance(SECOND);
+    }
+    let opened = rig.take_seen().into_iter().find(|seen| seen.contains("open"));
+    assert_eq!(opened, None, "nine failures in a row, of three records");
+    rig.deliver(3, "", "k");
+    rig.end(3, failed(FailureClass::Failed));
+    assert_eq!(rig.take_seen()[0], OPENED, "the fourth record's first one");
 }
 
 #[test]
 fn a_record_that_alone_is_left_and_traps_comes_to_its_end() {
     let mut rig = open();
-    rig.advance(2 * SECOND);
-    rig.end(0, failed(FailureClass::Trap));
     rig.core.release(rig.slot);
     rig.assign_again(0);
     rig.deliver(0, "a", "k");
-    rig.take_seen();
-    for (seen, wait) in [("0 probed trap #1 8s", 8), ("0 retry trap #1 1s", 8), ("0 retry trap #2 1s", 8), ("", 8)] {
-        rig.advance(wait * SECOND);
+    rig.advance(2 * SECOND);
+    for (seen, wait) in [("0 probed trap #1 4s", 4), ("0 retry trap #1 1s", 1), ("0 retry trap #2 1s", 1), ("", 0)] {
         assert_eq!(rig.running(), [0]);
         rig.take_seen();
         rig.end(0, failed(FailureClass::Trap));
-        assert_eq!(rig.take_seen().get(1).map_or("", |seen| seen), seen);
+        assert_eq!(rig.take_seen().last().map_or("", |seen| seen), seen);
+        rig.advance(wait * SECOND);
     }
     rig.ack(Ack::Written);
     assert_eq!(rig.take_seen(), ["0 dead letter trap #3 t.dlq"]);

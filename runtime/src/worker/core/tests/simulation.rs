@@ -223,6 +223,6 @@ fn no_record_is_skipped_doubled_or_out_of_order_whatever_happens() {
     let began = Instant::now();
     let all = simulate_all(0..count);
     println!("{count} seeds in {:.1?}: {all:?}", began.elapsed());
-    let often = [all.opened, all.closed, all.free, 100 * all.counted].into_iter().min();
-    assert!(often >= Some(count as usize / 5), "{all:?}");
+    let often = [all.opened, all.closed, all.free, 2 * all.counted].into_iter().min();
+    assert!(often >= Some(count as usize / 10), "{all:?}");
 }

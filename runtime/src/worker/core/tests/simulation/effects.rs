@@ -98,7 +98,7 @@ impl World {
             (What::Handled { .. }, Stage::Done) | (What::DeadLettered { .. }, Stage::DeadLettered) => Stage::Settled,
             (What::Dropped { .. }, Stage::Failed) if may_drop && !free => Stage::Settled,
             (What::Retry { .. }, Stage::Failed) if !free => {
-                self.happened.counted += usize::from(run.probe && run.probed && run.class != FailureClass::Output);
+                self.happened.counted += usize::from(run.probe && run.class != FailureClass::Output);
                 run.failures += 1;
                 Stage::Waiting
             }

@@ -71,7 +71,7 @@ impl Run {
     /// Whether the attempt that failed last is none of the record's attempts.
     pub fn is_free(&self) -> bool {
         let counts = matches!(self.class, FailureClass::Failed | FailureClass::Trap | FailureClass::Timeout);
-        self.probe && (self.class == FailureClass::Dependency || (counts && !self.probed))
+        self.probe && (self.class == FailureClass::Dependency || (counts && !self.probed && self.failures == 0))
     }
 }
 
