@@ -54,9 +54,7 @@ fn frozen(run: &Run<'_>) -> Outcome {
 
 fn restarted(run: &Run<'_>) -> Outcome {
     let kafka = Kafka::start_behind_proxy(&[]);
-    // After a lost assignment the records that fail are all that is left to do, and they
-    // come at once: a circuit would hold the others for minutes, which is not the fault here.
-    let job = job(&kafka, "restarted").handler("circuit: false");
+    let job = job(&kafka, "restarted");
     let (mut load, cycles) = (Load::default(), run.count(2, 10));
     let mut sidecar = job.sidecar().start();
     for cycle in 0..cycles {
