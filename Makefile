@@ -23,7 +23,7 @@ demo: build examples ## Watch events flow through sandboxed handlers; needs no K
 test: need-tests build guests examples ## Run all tests, those on real Apache Kafka and the short faults included
 	OUTRIGGER_BIN=$(OUTRIGGER) $(CARGO) test --workspace
 
-faults: need-tests build guests ## Do harm on real Kafka for an hour, print a table; ONLY=kill: one row
+faults: need-tests build guests ## Do harm on real Kafka for over an hour, print a table; ONLY=kill: one row
 	OUTRIGGER_BIN=$(OUTRIGGER) $(CARGO) test --workspace --test faults -- --full $(ONLY:%=--only %)
 
 simulate: need-build ## Simulate a worker with SEEDS different histories (default 1000000)

@@ -22,7 +22,8 @@ const SLICES: usize = 10;
 /// circuit, which counts from zero; failed, it opens it again for twice the time,
 /// up to `maxOpenFor`.
 ///
-/// What had begun before the circuit opened says nothing about it afterwards.
+/// What had begun before the circuit opened says nothing about it afterwards. Attempts
+/// that say nothing about the handler at all are not told to it.
 #[derive(Debug)]
 pub struct Breaker {
     settings: Circuit,

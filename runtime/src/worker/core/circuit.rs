@@ -9,7 +9,9 @@
 //! which the handler says that something it depends on is down. What has failed before
 //! and fails again is a failure of that record as far as anyone knows: it is one of the
 //! record's attempts like any other, opens nothing, and leaves the probe to the next
-//! record. So records that fail by themselves hold up nobody, however many there are.
+//! record. So retries of records that fail by themselves hold up nobody, however many
+//! there are. (Many such records that fail for the first time, one after the other,
+//! look like a handler that fails, and do open it.)
 //!
 //! A probe whose failure counts for the circuit is not counted as one of its record's
 //! attempts. So a dependency that is down, and said to be, uses up no attempt however
