@@ -66,6 +66,7 @@ pub(super) fn check(raw: &raw::Manifest, root: Place, base: &Path, problems: &Pr
     let shutdown_timeout = check.duration(&raw.shutdown_timeout, 20 * SECOND, SECOND..=HOUR);
     let drain_timeout = check.duration(&raw.drain_timeout, 5 * SECOND, Duration::from_millis(1)..=HOUR);
     check.drain_within_shutdown(raw, drain_timeout, shutdown_timeout);
+    check.drain_within_poll(raw, drain_timeout);
     let no_buffer = raw::Buffer::default();
     let buffer = raw.buffer.value().unwrap_or(&no_buffer);
     let bytes = check.size(&buffer.bytes, 16 << 20, 1024..=16 << 30);
@@ -94,6 +95,25 @@ impl Check<'_> {
         if let Some(at) = at {
             let message = "`shutdownTimeout` is shorter than `drainTimeout` (5s by default)";
             self.problems.error(at, message, "a shutdown drains first, and needs time to commit after it");
+        }
+    }
+
+    /// During a rebalance nothing is polled: a drain, and the commit after it, that
+    /// take as long as the group allows would cost the membership.
+    fn drain_within_poll(self, raw: &raw::Manifest, drain: Duration) {
+        /// The commit at a revoke has 3 s.
+        const COMMIT: Duration = Duration::from_secs(3);
+        let properties = raw.kafka.value().and_then(|kafka| kafka.properties.value());
+        let given = properties.and_then(|properties| properties.get("max.poll.interval.ms")?.given());
+        // What is no number is librdkafka's to refuse; its default is 5 minutes.
+        let Ok(poll) = given.map_or(Ok(300_000), |given| given.value.trim().parse()) else { return };
+        if drain + COMMIT < Duration::from_millis(poll) {
+            return;
+        }
+        if let Some(at) = raw.drain_timeout.given().map(|given| given.at).or(given.map(|given| given.at)) {
+            let message = "`max.poll.interval.ms` (300000 by default) does not leave time for `drainTimeout` (5s by default)";
+            let help = "a rebalance drains, then commits within 3s, and polls nothing meanwhile: raise the one or lower the other";
+            self.problems.error(at, message, help);
         }
     }
 

@@ -27,6 +27,8 @@ const BROKEN: &[(&str, &[(&str, &str)])] = &[
     ("wrong_version", &[("outrigger/v1", "outrigger/v2")]),
     ("wrong_kinds", &[("[orders]", "orders"), ("{ type: t }", "t"), ("{ module: handlers/enrich.wasm }", "[]")]),
     ("nothing_written", &[("groupId: g", "groupId:")]),
+    ("drain_longer_than_a_poll", &[("kafka:", "drainTimeout: 5m\nshutdownTimeout: 10m\nkafka:")]),
+    ("poll_shorter_than_the_drain", &[("groupId: g", "groupId: g\n  properties: { max.poll.interval.ms: 8000 }")]),
     ("bad_units", &[("kafka:", "commitInterval: 5\ndrainTimeout: 5 sec\nbuffer: { bytes: 16MX }\nkafka:")]),
     (
         "out_of_range",
