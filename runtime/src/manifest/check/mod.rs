@@ -111,7 +111,8 @@ impl Check<'_> {
             return;
         }
         if let Some(at) = raw.drain_timeout.given().map(|given| given.at).or(given.map(|given| given.at)) {
-            let message = "`max.poll.interval.ms` (300000 by default) does not leave time for `drainTimeout` (5s by default)";
+            let message =
+                "`max.poll.interval.ms` (300000 by default) does not leave time for `drainTimeout` (5s by default)";
             let help = "a rebalance drains, then commits within 3s, and polls nothing meanwhile: raise the one or lower the other";
             self.problems.error(at, message, help);
         }
