@@ -31,7 +31,8 @@ pub use self::entry::Damage;
 pub use self::error::CompileError;
 pub use self::folder::FolderError;
 pub use self::inside::{Task, run};
-use self::key::{Key, fingerprint};
+use self::key::Key;
+pub(crate) use self::key::fingerprint;
 use crate::manifest::{self, CacheFolder};
 
 /// Where modules are compiled.
@@ -257,4 +258,34 @@ fn load(engine: &wasmtime::Engine, artefact: &[u8]) -> wasmtime::Result<Componen
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_is_the_manifests_then_the_environments() {
+        let found = |named: &CacheFolder, env: &[(&str, &str)]| {
+            cache_folder(named, |name| env.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
+        };
+        let all = [("OUTRIGGER_CACHE", "o"), ("XDG_CACHE_HOME", "/x"), ("HOME", "/h")];
+        let is = |folder: &str| Some(PathBuf::from(folder));
+        assert_eq!(found(&CacheFolder::At("m".into()), &all), is("m"));
+        assert_eq!(found(&CacheFolder::None, &all), None);
+        assert_eq!(found(&CacheFolder::Default, &all), is("o"));
+        assert_eq!(found(&CacheFolder::Default, &all[1..]), is("/x/outrigger"));
+        assert_eq!(found(&CacheFolder::Default, &all[2..]), is("/h/.cache/outrigger"));
+        assert_eq!(found(&CacheFolder::Default, &[]), None);
+        assert_eq!(found(&CacheFolder::Default, &[("OUTRIGGER_CACHE", ""), ("HOME", "/h")]), None, "empty: none");
+        let relative = [("XDG_CACHE_HOME", "x"), ("HOME", "/h")];
+        assert_eq!(found(&CacheFolder::Default, &relative), is("/h/.cache/outrigger"));
+    }
+
+    /// What a child compiles for must be what an engine with slots for instances runs.
+    #[test]
+    fn slots_for_instances_change_nothing_that_is_compiled() {
+        let compiles = crate::invoke::engine_that_compiles().unwrap();
+        for instances in [1, 1000] {
+            let runs = crate::invoke::Engine::new(crate::invoke::Sizing { instances }).unwrap();
+            assert_eq!(fingerprint(&compiles), runs.fingerprint());
+        }
+    }
+}

@@ -106,6 +106,12 @@ impl Engine {
         self.inner.engine.increment_epoch();
     }
 
+    /// What a compiled module must be for; see `compile`.
+    #[cfg(test)]
+    pub(crate) fn fingerprint(&self) -> [u8; 32] {
+        crate::compile::fingerprint(self.wasmtime())
+    }
+
     pub(super) fn wasmtime(&self) -> &wasmtime::Engine {
         &self.inner.engine
     }
