@@ -56,8 +56,13 @@ fn edit(change: impl Fn(&mut Vec<u8>) + 'static) -> Box<dyn Fn(&Path)> {
 
 fn harms(other_entry: Vec<u8>) -> Vec<Harm> {
     let mut harms: Vec<Harm> = Vec::new();
-    let parts =
-        [(0, "not a compiled module"), (8, "another module"), (40, "another version"), (72, "bytes long"), (80, "digest")];
+    let parts = [
+        (0, "not a compiled module"),
+        (8, "another module"),
+        (40, "another version"),
+        (72, "bytes long"),
+        (80, "digest"),
+    ];
     for (at, says) in parts {
         harms.push((says, edit(move |bytes| bytes[at] ^= 1)));
         harms.push((says, edit(move |bytes| bytes[at + 7] ^= 0x80)));
@@ -66,12 +71,23 @@ fn harms(other_entry: Vec<u8>) -> Vec<Harm> {
     for at in [HEAD, HEAD + 100] {
         harms.push(("digest", edit(move |bytes| bytes[at] ^= 1)));
     }
-    harms.push(("digest", edit(|bytes| { let middle = bytes.len() / 2; bytes[middle] ^= 0x10 })));
+    harms.push((
+        "digest",
+        edit(|bytes| {
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 0x10
+        }),
+    ));
     harms.push(("digest", edit(|bytes| *bytes.last_mut().unwrap() ^= 0x80)));
     for length in [0, 1, 8, HEAD - 1, HEAD, HEAD + 1, 5000] {
         harms.push(("bytes long", edit(move |bytes| bytes.truncate(length))));
     }
-    harms.push(("bytes long", edit(|bytes| { bytes.pop(); })));
+    harms.push((
+        "bytes long",
+        edit(|bytes| {
+            bytes.pop();
+        }),
+    ));
     harms.push(("bytes long", edit(|bytes| bytes.push(0))));
     harms.push(("not a compiled module", edit(|bytes| bytes.fill(0))));
     harms.push(("not a compiled module", edit(|bytes| *bytes = b"\x7fELF".repeat(1000))));
@@ -79,16 +95,22 @@ fn harms(other_entry: Vec<u8>) -> Vec<Harm> {
     for rights in [0o660, 0o602, 0o622, 0o777] {
         harms.push(("can write it", Box::new(move |entry| set_mode(entry, rights))));
     }
-    harms.push(("not a regular file", Box::new(|entry| {
-        // To a good entry, in a place where somebody may change it.
-        let elsewhere = entry.with_extension("elsewhere");
-        fs::rename(entry, &elsewhere).unwrap();
-        symlink(&elsewhere, entry).unwrap();
-    })));
-    harms.push(("not a regular file", Box::new(|entry| {
-        fs::remove_file(entry).unwrap();
-        assert!(Command::new("mkfifo").arg(entry).status().unwrap().success());
-    })));
+    harms.push((
+        "not a regular file",
+        Box::new(|entry| {
+            // To a good entry, in a place where somebody may change it.
+            let elsewhere = entry.with_extension("elsewhere");
+            fs::rename(entry, &elsewhere).unwrap();
+            symlink(&elsewhere, entry).unwrap();
+        }),
+    ));
+    harms.push((
+        "not a regular file",
+        Box::new(|entry| {
+            fs::remove_file(entry).unwrap();
+            assert!(Command::new("mkfifo").arg(entry).status().unwrap().success());
+        }),
+    ));
     if is_root() {
         harms.push(("belongs to user 12345", Box::new(|entry| chown(entry, Some(12345), None).unwrap())));
     }

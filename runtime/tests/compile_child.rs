@@ -39,11 +39,17 @@ fn a_module_that_is_not_valid_is_told_in_wasmtimes_words() {
 #[test]
 fn more_memory_than_allowed_is_an_error_that_names_the_way_out() {
     let mut bench = Bench::new();
-    bench.settings.memory = 24 << 20;
-    let error = bench.error(&bench.module("a.wasm", &slow()));
-    assert!(matches!(error, CompileError::Memory(_)), "{error}");
-    let error = error.to_string();
-    assert!(error.contains("24MiB of `compile.memory`") && error.contains("`outrigger compile MANIFEST`"), "{error}");
+    let module = bench.module("a.wasm", &slow());
+    // It ends while it reads the module, while it validates it, and in the compiler, where
+    // Rust aborts: each is told alike.
+    for mib in [16, 24, 48, 96] {
+        bench.settings.memory = mib << 20;
+        let error = bench.error(&module);
+        assert!(matches!(error, CompileError::Memory(_)), "{mib} MiB: {error}");
+        let error = error.to_string();
+        let says = format!("{mib}MiB of `compile.memory`");
+        assert!(error.contains(&says) && error.contains("`outrigger compile MANIFEST`"), "{error}");
+    }
 }
 
 #[test]
@@ -96,7 +102,9 @@ fn a_crash_is_an_error_with_the_last_line() {
     assert_eq!(crash("exit 5").1, "");
     // Success without an artefact, or with a part of one.
     assert!(crash("echo done").0.contains('0'));
-    assert!(crash("cat >/dev/null; printf 'OUTRGOUT\\0\\0\\0\\0\\0\\0\\0\\0\\5\\0\\0\\0\\0\\0\\0\\0abcd'").0.contains('0'));
+    assert!(
+        crash("cat >/dev/null; printf 'OUTRGOUT\\0\\0\\0\\0\\0\\0\\0\\0\\5\\0\\0\\0\\0\\0\\0\\0abcd'").0.contains('0')
+    );
     // A flood of messages is not kept.
     assert_eq!(crash("yes | head -c 3000000 >&2; echo last >&2; exit 7").1, "last");
 }
@@ -176,7 +184,7 @@ fn it_stands_back_and_bounds_itself() {
     }
     let stat = of_child("stat");
     let nice = stat.rsplit(") ").next().unwrap().split(' ').nth(16).unwrap();
-    assert_eq!(nice, "19", "{stat}");
+    assert!(nice.parse::<i32>().unwrap() >= 5, "{stat}");
     let limits = of_child("limits");
     let limit = |name: &str| {
         let line = limits.lines().find(|line| line.starts_with(name)).unwrap();

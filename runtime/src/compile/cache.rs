@@ -161,7 +161,11 @@ mod tests {
         assert_eq!(superfluous(items(), "a.compiled", 120, now()), [""; 0]);
         assert_eq!(superfluous(items(), "a.compiled", 119, now()), ["b.compiled"]);
         assert_eq!(superfluous(items(), "a.compiled", 79, now()), ["b.compiled", "c.compiled"]);
-        assert_eq!(superfluous(items(), "b.compiled", 79, now()), ["c.compiled", "a.compiled"], "what was just stored stays");
+        assert_eq!(
+            superfluous(items(), "b.compiled", 79, now()),
+            ["c.compiled", "a.compiled"],
+            "what was just stored stays"
+        );
     }
 
     #[test]

@@ -8,7 +8,8 @@ use super::folder::FolderError;
 use crate::manifest::{show_duration, show_size};
 
 /// What helps where compiling takes more than this place has.
-const AHEAD: &str = "or compile it ahead of time, where there is more: `outrigger compile MANIFEST` (see docs/compile.md)";
+const AHEAD: &str =
+    "or compile it ahead of time, where there is more: `outrigger compile MANIFEST` (see docs/compile.md)";
 
 /// Why a module has no compiled form. To be read behind the module's name.
 #[derive(Debug, thiserror::Error)]

@@ -103,8 +103,7 @@ impl Compiler {
     /// `env`: the variables of the process, for the cache's default folder.
     pub fn new(place: Place, settings: &manifest::Compile, env: impl Fn(&str) -> Option<String>) -> Compiler {
         let folder = cache_folder(&settings.cache, env);
-        let bounds =
-            Bounds { timeout: settings.timeout, cpu_time: settings.cpu_time, memory: settings.memory };
+        let bounds = Bounds { timeout: settings.timeout, cpu_time: settings.cpu_time, memory: settings.memory };
         let inner = Inner {
             place,
             cache: folder.map(|folder| Cache { folder, max_bytes: settings.cache_size }),
@@ -264,7 +263,9 @@ mod tests {
     #[test]
     fn the_folder_is_the_manifests_then_the_environments() {
         let found = |named: &CacheFolder, env: &[(&str, &str)]| {
-            cache_folder(named, |name| env.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
+            cache_folder(named, |name| {
+                env.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+            })
         };
         let all = [("OUTRIGGER_CACHE", "o"), ("XDG_CACHE_HOME", "/x"), ("HOME", "/h")];
         let is = |folder: &str| Some(PathBuf::from(folder));
