@@ -57,6 +57,7 @@ pub fn measure(kafka: &Kafka, handler: &Path) -> Result<String, Failure> {
         std::fs::write(&manifest, format!("{}probes: {{ listen: \"{probes}\" }}\n", hosted::manifest_text(&task)))?;
         let began = Instant::now();
         let mut run = Command::new(&binary);
+        run.env("OUTRIGGER_CACHE", folder.path().join("cache"));
         run.arg("run").arg(&manifest).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut running = Running(run.spawn()?);
         while !is_ready(&probes) {

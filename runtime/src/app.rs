@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
+use crate::compile::Compiler;
 use crate::invoke::{Engine, EngineError, LoadError, Module, Pool, Sizing};
 use crate::logging::KafkaLog;
 use crate::manifest::{Handler, Manifest};
@@ -43,6 +44,8 @@ pub struct Options {
     pub observer: Option<SyncSender<Observation>>,
     /// Runs handlers instead of their modules, which are then not loaded: for measuring the host alone.
     pub guests: Option<Guests>,
+    /// Compiles the handlers' modules. The default does so in this process and keeps nothing.
+    pub compiler: Compiler,
 }
 
 /// Why the sidecar did not start. Nothing has been consumed.
@@ -91,7 +94,7 @@ impl Sidecar {
         let (guests, engine, modules) = match options.guests {
             Some(guests) => (guests, None, Vec::new()),
             None => {
-                let engine = Engine::new(Sizing::of(manifest.handlers.values(), count))?;
+                let engine = Engine::with(Sizing::of(manifest.handlers.values(), count), options.compiler)?;
                 let load = |spec: &Handler| engine.load(spec).map_err(|e| StartError::Handler(spec.name.clone(), e));
                 let modules = manifest.handlers.values().map(load).collect::<Result<Vec<_>, _>>()?;
                 (pools(modules.clone()), Some(engine), modules)

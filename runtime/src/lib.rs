@@ -28,6 +28,7 @@ pub mod worker;
 // What surrounds them.
 pub mod app;
 pub mod cli;
+pub mod compile;
 pub mod dev;
 pub mod kafka;
 pub mod logging;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::guests::outrigger;
+use crate::guests::{outrigger, target_folder};
 use crate::kafka::Kafka;
 use crate::metrics::Metrics;
 use crate::process::{Process, free_port};
@@ -23,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(90);
 pub struct Sidecar {
     manifest: String,
     bootstrap: String,
+    cache: PathBuf,
+    options: Vec<PathBuf>,
 }
 
 impl Sidecar {
@@ -34,7 +36,21 @@ impl Sidecar {
         if !manifest.contains("\nprobes:") {
             manifest.push_str("\nprobes: { listen: \"${PROBES}\" }\n");
         }
-        Sidecar { manifest, bootstrap: "127.0.0.1:1".to_owned() }
+        // All tests share what was compiled, as the sidecars of one machine may.
+        let cache = target_folder().join("compiled-for-tests");
+        Sidecar { manifest, bootstrap: "127.0.0.1:1".to_owned(), cache, options: Vec::new() }
+    }
+
+    /// Gives it a cache of compiled modules of its own, in `OUTRIGGER_CACHE`.
+    pub fn cache(mut self, folder: impl Into<PathBuf>) -> Sidecar {
+        self.cache = folder.into();
+        self
+    }
+
+    /// Adds an option to its command line.
+    pub fn option(mut self, option: &str) -> Sidecar {
+        self.options.push(option.into());
+        self
     }
 
     /// Connects it to this Kafka.
@@ -53,7 +69,15 @@ impl Sidecar {
         let folder = tempfile::Builder::new().prefix("outrigger-").tempdir().expect("a folder for the sidecar");
         let manifest = folder.path().join("outrigger.yaml");
         fs::write(&manifest, &self.manifest).expect("the manifest");
-        self.start_with(&["run".into(), manifest], folder)
+        self.start_with(&[&["run".into(), manifest], &self.options[..]].concat(), folder)
+    }
+
+    /// Starts `outrigger compile` on its manifest.
+    pub fn compile(&self) -> Running {
+        let folder = tempfile::Builder::new().prefix("outrigger-").tempdir().expect("a folder for the sidecar");
+        let manifest = folder.path().join("outrigger.yaml");
+        fs::write(&manifest, &self.manifest).expect("the manifest");
+        self.start_with(&[&["compile".into(), manifest], &self.options[..]].concat(), folder)
     }
 
     /// Starts the binary with these arguments and nothing else.
@@ -67,6 +91,7 @@ impl Sidecar {
         let mut command = Command::new(outrigger());
         command.args(arguments).current_dir(folder.path());
         command.env("KAFKA_BOOTSTRAP_SERVERS", &self.bootstrap).env("PROBES", &probes);
+        command.env("OUTRIGGER_CACHE", &self.cache);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let started = Instant::now();
         let mut process = Process::start(command).expect("the outrigger binary");

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::{UNUSABLE, load};
+use super::{UNUSABLE, compiler, load};
 use crate::app::{Options, Sidecar};
 use crate::dev::{self, DevArgs};
 use crate::logging::{self, LogArgs};
+use crate::manifest::Manifest;
 
 /// The commits and the leaving of a sidecar whose broker is in the same process take moments.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
@@ -32,8 +33,9 @@ pub fn dev(args: &DevArgs) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let start = |manifest, observer| {
-        let options = Options { observer: Some(observer), ..Options::default() };
+    let start = |manifest: Manifest, observer| {
+        let compiler = compiler(&manifest).map_err(|error| error.to_string())?;
+        let options = Options { observer: Some(observer), compiler, ..Options::default() };
         Sidecar::start(manifest, options).map_err(|error| error.to_string())
     };
     let code = match dev::run(args, manifest, &interrupted, start) {

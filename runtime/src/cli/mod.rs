@@ -5,9 +5,11 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 
+use crate::compile::{Compiler, Place, Program};
 use crate::manifest::{self, Diagnostic, Manifest};
 
 mod check;
+mod compile;
 mod dev;
 mod run;
 mod schema;
@@ -35,8 +37,13 @@ enum Command {
     Dev(crate::dev::DevArgs),
     /// Check a manifest offline: every problem at once, with its place and what to write instead.
     Check(check::CheckArgs),
+    /// Compile the handlers' modules ahead of time, into a cache that `run` starts from.
+    Compile(compile::CompileArgs),
     /// Print the JSON Schema of the manifest, for editors.
     Schema(schema::SchemaArgs),
+    /// What a process that compiles for another one does; the others start it themselves.
+    #[command(hide = true)]
+    CompileModule(crate::compile::Task),
 }
 
 /// Runs what the command line asks for.
@@ -45,7 +52,9 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Dev(args) => dev::dev(&args),
         Command::Check(args) => check::check(args),
+        Command::Compile(args) => compile::compile(&args),
         Command::Schema(args) => schema::schema(args),
+        Command::CompileModule(task) => std::process::exit(crate::compile::run(&task)),
     }
 }
 
@@ -73,6 +82,14 @@ fn load(path: &Path) -> Result<Manifest, ExitCode> {
             Err(UNUSABLE.into())
         }
     }
+}
+
+/// What compiles this manifest's modules: children of this program.
+///
+/// # Errors
+/// The system does not say which program that is.
+fn compiler(manifest: &Manifest) -> std::io::Result<Compiler> {
+    Ok(Compiler::new(Place::Child(Program::itself()?), &manifest.compile, |name| std::env::var(name).ok()))
 }
 
 /// The exit code of arguments, manifests and modules that cannot be used.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{UNUSABLE, load};
-use crate::app::{Options, Sidecar};
+use super::{UNUSABLE, compiler, load};
+use crate::app::{Options, Sidecar, StartError};
 use crate::logging::{self, LogArgs};
 
 /// How often the signals' loop looks whether the sidecar has ended by itself.
@@ -18,6 +18,7 @@ const LOOK: Duration = Duration::from_millis(100);
 #[command(after_help = "\
 Example:
   outrigger run /etc/outrigger/outrigger.yaml
+  outrigger run --compiled-only outrigger.yaml    after `outrigger compile outrigger.yaml`
 
 SIGTERM and SIGINT end it in good order within shutdownTimeout: it stops reading, lets
 running calls finish, publishes, commits and leaves the group. A second one ends it at once.
@@ -27,6 +28,9 @@ pub struct RunArgs {
     /// The manifest.
     #[arg(default_value = "outrigger.yaml", value_name = "MANIFEST")]
     manifest: PathBuf,
+    /// Compile nothing: a module that is not in the cache of compiled modules is refused.
+    #[arg(long)]
+    compiled_only: bool,
     #[command(flatten)]
     log: LogArgs,
 }
@@ -37,10 +41,11 @@ pub fn run(args: &RunArgs) -> ExitCode {
         eprintln!("error: {error}");
         return UNUSABLE.into();
     }
-    let manifest = match load(&args.manifest) {
+    let mut manifest = match load(&args.manifest) {
         Ok(manifest) => manifest,
         Err(code) => return code,
     };
+    manifest.compile.compiled_only |= args.compiled_only;
     let within = manifest.shutdown_timeout;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let signals = runtime.and_then(|runtime| {
@@ -55,7 +60,10 @@ pub fn run(args: &RunArgs) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let sidecar = match Sidecar::start(manifest, Options::default()) {
+    let started = compiler(&manifest)
+        .map_err(StartError::from)
+        .and_then(|compiler| Sidecar::start(manifest, Options { compiler, ..Options::default() }));
+    let sidecar = match started {
         Ok(sidecar) => sidecar,
         Err(error) => {
             tracing::error!("{error}");

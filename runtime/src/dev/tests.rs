@@ -47,6 +47,7 @@ fn manifest(topics: &[&str]) -> Manifest {
         buffer: Buffer { records: 1000, bytes: 1 << 20 },
         total_bytes: 1 << 20,
         probes: None,
+        compile: crate::manifest::Compile::default(),
     }
 }
 

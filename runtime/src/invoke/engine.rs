@@ -9,6 +9,7 @@ use super::classify::STACK;
 use super::guest::Guest;
 use super::plumbing;
 use super::ticker::{Pulse, Ticker};
+use crate::compile::Compiler;
 use crate::manifest::Handler;
 
 /// The native stack of a call: the guest's, and room for the host below it.
@@ -71,23 +72,33 @@ struct Inner {
     engine: wasmtime::Engine,
     linker: Linker<Guest>,
     ticker: Ticker,
+    compiler: Compiler,
 }
 
 impl Engine {
     /// Sets WebAssembly up. Slots for instances are reserved ahead; where the
     /// address space for them is refused (a limit of the process), instances are
-    /// allocated one by one, which is slower for fresh ones.
+    /// allocated one by one, which is slower for fresh ones. Modules are compiled in this
+    /// process and not kept.
     ///
     /// # Errors
     /// The machine cannot run it, or gives no thread.
     pub fn new(sizing: Sizing) -> Result<Engine, EngineError> {
+        Engine::with(sizing, Compiler::default())
+    }
+
+    /// As [`Engine::new`], with modules compiled by this compiler.
+    ///
+    /// # Errors
+    /// As [`Engine::new`].
+    pub fn with(sizing: Sizing, compiler: Compiler) -> Result<Engine, EngineError> {
         let engine = wasmtime::Engine::new(&config(Some(sizing))).or_else(|refused| {
             tracing::warn!(reason = %format_args!("{refused:#}"), "no slots reserved for instances; allocating on demand");
             wasmtime::Engine::new(&config(None)).map_err(EngineError::Configuration)
         })?;
         let linker = plumbing::linker(&engine).map_err(EngineError::Configuration)?;
         let ticker = Ticker::start(engine.clone())?;
-        Ok(Engine { inner: Arc::new(Inner { engine, linker, ticker }) })
+        Ok(Engine { inner: Arc::new(Inner { engine, linker, ticker, compiler }) })
     }
 
     /// Makes every guest that computes look at its fence now, not at the next tick.
@@ -95,8 +106,18 @@ impl Engine {
         self.inner.engine.increment_epoch();
     }
 
+    /// What a compiled module must be for; see `compile`.
+    #[cfg(test)]
+    pub(crate) fn fingerprint(&self) -> [u8; 32] {
+        crate::compile::fingerprint(self.wasmtime())
+    }
+
     pub(super) fn wasmtime(&self) -> &wasmtime::Engine {
         &self.inner.engine
+    }
+
+    pub(super) fn compiler(&self) -> &Compiler {
+        &self.inner.compiler
     }
 
     pub(super) fn linker(&self) -> &Linker<Guest> {
@@ -112,6 +133,15 @@ impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Engine").finish_non_exhaustive()
     }
+}
+
+/// An engine that only compiles, for all engines of this process and its parent: how
+/// instances are allocated does not change the code.
+///
+/// # Errors
+/// The machine cannot run it.
+pub(crate) fn engine_that_compiles() -> Result<wasmtime::Engine, EngineError> {
+    wasmtime::Engine::new(&config(None)).map_err(EngineError::Configuration)
 }
 
 fn config(pool: Option<Sizing>) -> Config {

@@ -1,7 +1,7 @@
 //! Loading a handler's module: read, pinned, compiled, type-checked, linked and
 //! tried once. What is loaded can run.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,6 +18,7 @@ use super::instance::Instance;
 use super::meter::Clock;
 use super::output_log::Rate;
 use super::plumbing;
+use crate::compile::{CompileError, Compiled};
 use crate::manifest::{Handler, Instance as Reuse, Limits};
 use crate::outcome::Outcome;
 
@@ -52,13 +53,13 @@ pub enum LoadError {
     /// It is something else.
     #[error("{} is not a WebAssembly component", .0.display())]
     NotWebAssembly(PathBuf),
-    /// It is a component that does not compile.
-    #[error("{} cannot be compiled: {reason}", path.display())]
+    /// It is a component without a compiled form.
+    #[error("{} {error}", path.display())]
     Compile {
         /// The module.
         path: PathBuf,
-        /// What wasmtime says.
-        reason: String,
+        /// Why there is none.
+        error: CompileError,
     },
     /// It does not export the handler.
     #[error("{} does not export {INTERFACE}; {found}", path.display())]
@@ -121,18 +122,7 @@ impl Engine {
     /// See [`LoadError`]: each names the file and says what was expected.
     pub fn load(&self, spec: &Handler) -> Result<Arc<Module>, LoadError> {
         let path = || spec.module.clone();
-        let bytes = std::fs::read(&spec.module).map_err(|error| LoadError::Read { path: path(), error })?;
-        let digest = <[u8; 32]>::from(Sha256::digest(&bytes));
-        let found = hex(&digest);
-        if let Some(pin) = spec.sha256
-            && pin != digest
-        {
-            return Err(LoadError::Digest { path: path(), expected: hex(&pin), found });
-        }
-        kind(&bytes, path)?;
-        let component = Component::from_binary(self.wasmtime(), &bytes)
-            .map_err(|error| LoadError::Compile { path: path(), reason: format!("{error:#}") })?;
-        drop(bytes);
+        let (found, Compiled { component, .. }) = self.compile(&spec.module, spec.sha256)?;
         let export = self.export(&component, path)?;
         self.imports(&component, path)?;
         let pre = self
@@ -152,6 +142,26 @@ impl Engine {
         });
         module.try_once(path)?;
         Ok(module)
+    }
+
+    /// The first half of loading: reads a module, compares the digest where one is given,
+    /// and compiles it. Gives its digest in hexadecimal, and what it became.
+    ///
+    /// # Errors
+    /// See [`LoadError`].
+    pub fn compile(&self, module: &Path, pin: Option<[u8; 32]>) -> Result<(String, Compiled), LoadError> {
+        let path = || module.to_owned();
+        let bytes = std::fs::read(module).map_err(|error| LoadError::Read { path: path(), error })?;
+        let digest = <[u8; 32]>::from(Sha256::digest(&bytes));
+        let found = hex(&digest);
+        if let Some(pin) = pin
+            && pin != digest
+        {
+            return Err(LoadError::Digest { path: path(), expected: hex(&pin), found });
+        }
+        kind(&bytes, path)?;
+        let compiled = self.compiler().component(self.wasmtime(), &bytes, digest, module);
+        Ok((found, compiled.map_err(|error| LoadError::Compile { path: path(), error })?))
     }
 
     fn export(&self, component: &Component, path: impl Fn() -> PathBuf) -> Result<ComponentExportIndex, LoadError> {

@@ -29,6 +29,7 @@ mod pool;
 mod ticker;
 
 pub use call::{Call, Report};
+pub(crate) use engine::engine_that_compiles;
 pub use engine::{Engine, EngineError, Sizing};
 pub use load::{LoadError, Module};
 pub use pool::Pool;

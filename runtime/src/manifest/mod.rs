@@ -19,6 +19,7 @@ use std::path::Path;
 pub use diagnostic::{Diagnostic, Location, Severity};
 pub use model::*;
 pub use schema::{schema, schema_text};
+pub(crate) use units::{show_duration, show_size};
 
 use read::{Lookup, Problem, Problems, Source};
 

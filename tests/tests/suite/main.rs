@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod circuits;
+mod compile;
 mod dead_letters;
 mod harness;
 mod keys;

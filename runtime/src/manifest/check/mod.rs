@@ -3,6 +3,7 @@
 //! that one run shows everything.
 
 mod circuit;
+mod compile;
 mod filter;
 mod flow;
 mod group;
@@ -83,6 +84,7 @@ pub(super) fn check(raw: &raw::Manifest, root: Place, base: &Path, problems: &Pr
         buffer: model::Buffer { records: check.count(&buffer.records, 10_000, 1..=10_000_000), bytes },
         total_bytes: check.total_bytes(buffer, bytes),
         probes: check.probes(&raw.probes),
+        compile: check.compile(&raw.compile),
     })
 }
 

@@ -4,6 +4,7 @@
 //! The doc comments are the descriptions in the schema.
 
 mod circuit;
+mod compile;
 mod filter;
 mod route;
 mod text;
@@ -14,6 +15,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub(super) use circuit::{Circuit, CircuitTable};
+pub(super) use compile::Compile;
 pub(super) use filter::Match;
 pub(super) use route::{
     DeadLetter, Defaults, Exhausted, NamedReaction, OnFailure, Ordering, OutputMode, Policies, Reaction, Retry, Route,
@@ -69,6 +71,9 @@ pub(super) struct Manifest {
     /// The health and metrics endpoints. Default: not served.
     #[serde(default)]
     pub probes: Field<Probes>,
+    /// How modules are compiled, and where what was compiled is kept.
+    #[serde(default)]
+    pub compile: Field<Compile>,
 }
 
 /// The version of the manifest's format.

@@ -19,6 +19,8 @@ fn the_smallest_has_all_the_defaults() {
     assert_eq!(manifest.kafka.on_offset_lost, OnOffsetLost::Stop);
     assert_eq!(manifest.kafka.topics, [Topic { name: "orders".to_owned(), start_from: None }]);
     assert_eq!((manifest.workers, manifest.probes), (None, None));
+    assert_eq!(manifest.compile, Compile::default());
+    assert_eq!(manifest.compile.cache, CacheFolder::Default);
     assert_eq!(manifest.commit_interval, Duration::from_secs(5));
     assert_eq!(manifest.shutdown_timeout, Duration::from_secs(20));
     assert_eq!(manifest.drain_timeout, Duration::from_secs(5));
@@ -83,6 +85,9 @@ fn the_full_one_says_everything() {
     assert_eq!(manifest.handlers["enrich"].sha256.map(|digest| (digest[0], digest[31])), Some((0x9f, 0x08)));
     assert_eq!(manifest.handlers["audit"].circuit, None);
     assert_eq!(manifest.unmatched, Unhandled::Drop);
+    let CacheFolder::At(cache) = &manifest.compile.cache else { panic!("{:?}", manifest.compile) };
+    assert!(cache.is_absolute() && cache.ends_with("cache"), "beside the manifest: {cache:?}");
+    assert_eq!(manifest.compile, Compile { cache: manifest.compile.cache.clone(), ..Compile::default() });
 
     let order = &manifest.routes[0];
     assert_eq!(order.output.as_deref(), Some("shop.orders.enriched"));
