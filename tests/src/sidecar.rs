@@ -1,8 +1,8 @@
 //! The `outrigger` binary as a test runs it.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -23,6 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(90);
 pub struct Sidecar {
     manifest: String,
     bootstrap: String,
+    environment: Vec<(String, PathBuf)>,
+    /// Where its log goes instead of to this process.
+    output: Option<PathBuf>,
 }
 
 impl Sidecar {
@@ -34,7 +37,7 @@ impl Sidecar {
         if !manifest.contains("\nprobes:") {
             manifest.push_str("\nprobes: { listen: \"${PROBES}\" }\n");
         }
-        Sidecar { manifest, bootstrap: "127.0.0.1:1".to_owned() }
+        Sidecar { manifest, bootstrap: "127.0.0.1:1".to_owned(), environment: Vec::new(), output: None }
     }
 
     /// Connects it to this Kafka.
@@ -45,6 +48,18 @@ impl Sidecar {
     /// Connects it to these bootstrap servers, where nothing may be listening yet.
     pub fn at(mut self, bootstrap_servers: &str) -> Sidecar {
         self.bootstrap = bootstrap_servers.to_owned();
+        self
+    }
+
+    /// Sets a variable of its environment.
+    pub fn env(mut self, name: &str, value: &Path) -> Sidecar {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Has it write its log to this file or device, where no test can read it.
+    pub fn logging_to(mut self, file: impl Into<PathBuf>) -> Sidecar {
+        self.output = Some(file.into());
         self
     }
 
@@ -67,13 +82,16 @@ impl Sidecar {
         let mut command = Command::new(outrigger());
         command.args(arguments).current_dir(folder.path());
         command.env("KAFKA_BOOTSTRAP_SERVERS", &self.bootstrap).env("PROBES", &probes);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        let open = |file: &PathBuf| File::options().append(true).open(file).expect("where the log goes");
+        let output = || self.output.as_ref().map_or_else(Stdio::piped, |file| open(file).into());
+        command.stdin(Stdio::null()).stdout(output()).stderr(output());
         let started = Instant::now();
         let mut process = Process::start(command).expect("the outrigger binary");
         let log = Arc::new(Log::default());
         let (out, err) = (process.child().stdout.take(), process.child().stderr.take());
-        log.take_in(out.expect("a pipe"));
-        log.take_in(err.expect("a pipe"));
+        out.into_iter().for_each(|pipe| log.take_in(pipe));
+        err.into_iter().for_each(|pipe| log.take_in(pipe));
         Running { process, log, probes, started, _folder: folder }
     }
 }
