@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <threads.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -81,5 +82,18 @@ int pthread_cond_timedwait(pthread_cond_t *restrict condition, pthread_mutex_t *
         int result = pthread_cond_clockwait(condition, mutex, CLOCK_MONOTONIC, &next);
         if (result != ETIMEDOUT)
             return result;
+    }
+}
+
+/* The same under the names of C11, which librdkafka uses: in the GNU C library these
+ * types are those of POSIX. */
+int cnd_timedwait(cnd_t *restrict condition, mtx_t *restrict mutex, const struct timespec *restrict until) {
+    switch (pthread_cond_timedwait((pthread_cond_t *)condition, (pthread_mutex_t *)mutex, until)) {
+    case 0:
+        return thrd_success;
+    case ETIMEDOUT:
+        return thrd_timedout;
+    default:
+        return thrd_error;
     }
 }

@@ -75,7 +75,7 @@ fn permitted<'k>(kafka: &'k Kafka, name: &str, mechanism: &str) -> Job<'k> {
     let job = Job::new_on(kafka, name, 3)
         .properties(&properties)
         // More attempts than a denial lasts: what cannot be written is to be written later.
-        .retry("{ strategy: fixed, initialDelay: 250ms, jitter: 0, maxRetries: 10000 }");
+        .retry("{ strategy: fixed, initialDelay: 500ms, jitter: 0, maxRetries: 1000 }");
     for (operation, kind) in [("Read", "--topic"), ("Write", "--topic"), ("Read", "--group")] {
         // The names of the job's topics and of its group begin with that of its input.
         let prefixed = ["--resource-pattern-type", "prefixed", kind, &job.topic];

@@ -135,7 +135,7 @@ fn storm_of_poison(run: &Run<'_>) -> Outcome {
         }
     };
     let mut members = Members::new(&job);
-    let (cycles, mut next, mut made) = (run.count(30, 120), Instant::now(), 0);
+    let (cycles, mut next, mut made) = (run.count(60, 180), Instant::now(), 0);
     let mut births = std::collections::VecDeque::from([Instant::now()]);
     let mut longest = Duration::ZERO;
     for cycle in 0..cycles {

@@ -95,8 +95,8 @@ fn dead_letter_ack_lost(run: &Run<'_>) -> Outcome {
                 sidecar.metrics().map_or(0.0, |metrics| metrics.sum("outrigger_dead_letters_total", &[])) as i64
             };
             let (before, acknowledged_before) = (written(), acknowledged(&sidecar));
-            run.kafka.produce(&job.topic, (made..made + 1_000).map(poison));
-            made += 1_000;
+            run.kafka.produce(&job.topic, (made..made + 10_000).map(poison));
+            made += 10_000;
             sidecar.wait_for("dead letters are written", PATIENCE, |_| match written() - before {
                 0 => Err("none".to_owned()),
                 _ => Ok(()),
