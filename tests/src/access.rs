@@ -1,5 +1,5 @@
-//! Who may do what: users and their permissions, changed while all runs, by the
-//! tools that come with Kafka.
+//! What the tools that come with Kafka do: users and their permissions, changed while
+//! all runs, and a look at what a broker knows of producers.
 
 use crate::install::{Install, run};
 use crate::kafka::Kafka;
@@ -30,6 +30,17 @@ impl Kafka {
 
     fn users(&self, name: &str, change: &[&str]) {
         self.tool("kafka.admin.ConfigCommand", &["--alter", "--entity-type", "users", "--entity-name", name], change);
+    }
+
+    /// How many producers the leader of a partition knows the sequence numbers of.
+    pub fn known_producers(&self, topic: &str, partition: i32) -> usize {
+        let mut command = Install::get().java("org.apache.kafka.tools.TransactionsCommand", &[]);
+        command.args(["--bootstrap-server", self.address(), "describe-producers", "--topic", topic]);
+        let output = command.args(["--partition", &partition.to_string()]).output().expect("the producers' tool");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && text.contains("ProducerId"), "no producers are described: {text}");
+        // One line each, below that of the columns' names.
+        text.lines().filter(|line| line.starts_with(|first: char| first.is_ascii_digit())).count()
     }
 
     fn tool(&self, class: &str, arguments: &[&str], more: &[&str]) {

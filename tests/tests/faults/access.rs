@@ -1,10 +1,11 @@
 //! Permissions and users that are taken away while the sidecar is connected, and
 //! given back.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use outrigger_tests::{Job, Kafka, PATIENCE, Running, let_it_last};
 
+use crate::fatal::RENEWED;
 use crate::row::{Load, Outcome, Row, Run, SESSION, settle};
 
 pub fn rows() -> Vec<Row> {
@@ -134,13 +135,17 @@ fn denied_at_the_start(run: &Run<'_>) -> Outcome {
     let mut load = Load::default();
     load.produce(&kafka, &job, run.count(500, 3_000));
     let mut sidecar = job.proxied_sidecar().start();
-    sidecar.wait_for_line("the producer ended with a fatal error; a new one takes over");
+    sidecar.wait_for_line(RENEWED);
+    let began = Instant::now();
     let_it_last(Duration::from_secs(10));
+    // One a second for outputs, one for dead letters.
+    let (renewed, seconds) = (sidecar.said(RENEWED), began.elapsed().as_secs() as usize + 2);
+    assert!(renewed <= 2 * seconds, "{renewed} producers in {seconds} s");
     kafka.permit_no_more(&denial);
     sidecar.wait_for("all is committed", 2 * PATIENCE, |_| job.committed_all());
     let (audit, exit) = settle(&job, sidecar);
-    let happened = exit.said("the producer ended with a fatal error; a new one takes over");
-    let proof = format!("{happened} times a new producer took over within 10 s");
+    let happened = exit.said(RENEWED);
+    let proof = format!("{happened} times a new producer took over, until one was permitted to write");
     Outcome { cycles: 1, happened, proof, audit }
 }
 

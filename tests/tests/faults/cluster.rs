@@ -31,7 +31,7 @@ fn wait_in_sync(kafka: &Kafka, job: &Job<'_>) {
 fn coordinator(run: &Run<'_>) -> Outcome {
     let kafka = Kafka::start_cluster();
     let job = Job::new_on(&kafka, "coordinator", 6).properties(SESSION);
-    let (mut load, cycles) = (Load::default(), run.count(2, 20));
+    let (mut load, cycles) = (Load::default(), run.count(2, 10));
     let (mut sidecar, mut other) = (job.sidecar().start(), job.sidecar().start());
     sidecar.wait_ready();
     other.wait_ready();
@@ -68,7 +68,7 @@ fn coordinator(run: &Run<'_>) -> Outcome {
 fn leaders(run: &Run<'_>) -> Outcome {
     let kafka = Kafka::start_cluster();
     let job = Job::new_on(&kafka, "leaders", 6).properties(SESSION);
-    let (mut load, cycles) = (Load::default(), run.count(3, 15));
+    let (mut load, cycles) = (Load::default(), run.count(3, 9));
     let mut sidecar = job.sidecar().start();
     sidecar.wait_ready();
     let (mut happened, mut led) = (0, kafka.leaders_of(&job.topic));
@@ -100,7 +100,7 @@ fn leaders(run: &Run<'_>) -> Outcome {
 fn majority(run: &Run<'_>) -> Outcome {
     let kafka = Kafka::start_cluster();
     let job = Job::new_on(&kafka, "majority", 6).properties(SESSION);
-    let (mut load, cycles) = (Load::default(), run.count(1, 5));
+    let (mut load, cycles) = (Load::default(), run.count(1, 3));
     let mut sidecar = job.sidecar().start();
     sidecar.wait_ready();
     let mut happened = 0;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use outrigger_tests::{Job, Kafka, let_it_last};
+use outrigger_tests::{Job, Kafka, PATIENCE, eventually, let_it_last};
 
 use crate::row::{Load, Outcome, Row, Run, SESSION, finish, settle};
 
@@ -11,6 +11,8 @@ pub fn rows() -> Vec<Row> {
     let row = |name, fault, run| Row { name, fault, quick: false, run };
     vec![
         Row { quick: true, ..row("fenced", "fatal consumer error: a second static member of the same id", fenced) },
+        row("producer-expired", "the broker has forgotten the idempotent producer", producer_expired),
+        row("producer-expired", "idempotent producer forgotten by the broker", producer_expired),
         row(
             "producer-fatal",
             "fatal producer error: the broker's state of the producer is an older one",
@@ -18,6 +20,9 @@ pub fn rows() -> Vec<Row> {
         ),
     ]
 }
+
+/// What is said when a producer ended with a fatal error.
+pub const RENEWED: &str = "the producer ended with a fatal error; a new one takes over";
 
 /// The group gives the partitions to whoever came last under an id; the one before
 /// has to end, and what it had under way comes again.
@@ -50,7 +55,7 @@ fn fenced(run: &Run<'_>) -> Outcome {
 fn producer_state_lost(run: &Run<'_>) -> Outcome {
     let kafka = Kafka::start_behind_proxy(&[]);
     let job = Job::new_on(&kafka, "producer-fatal", 1).properties(SESSION);
-    let (mut load, mut sidecar, cycles) = (Load::default(), job.sidecar().start(), run.count(1, 5));
+    let (mut load, mut sidecar, cycles) = (Load::default(), job.sidecar().start(), run.count(1, 3));
     let mut all_committed = |load: &mut Load, count| {
         load.produce(&kafka, &job, count);
         sidecar.wait_for("all is committed", Duration::from_secs(180), |_| job.committed_all());
@@ -69,7 +74,37 @@ fn producer_state_lost(run: &Run<'_>) -> Outcome {
         all_committed(&mut load, 300);
     }
     let (audit, exit) = settle(&job, sidecar);
-    let happened = exit.said("the producer ended with a fatal error; a new one takes over");
+    let happened = exit.said(RENEWED);
     let proof = format!("{happened} times a new producer took over");
+    Outcome { cycles, happened, proof, audit }
+}
+
+/// A producer that is quiet for longer than `producer.id.expiration.ms` is forgotten,
+/// and its next sequence number is in the middle of nothing.
+fn producer_expired(run: &Run<'_>) -> Outcome {
+    let kafka = Kafka::start_with(&[
+        ("producer.id.expiration.ms", "1000"),
+        ("producer.id.expiration.check.interval.ms", "500"),
+    ]);
+    let job = Job::new_on(&kafka, "producer-expired", 1).properties(SESSION);
+    let (mut load, mut sidecar, cycles) = (Load::default(), job.sidecar().start(), run.count(1, 5));
+    let mut happened = 0;
+    for _ in 0..cycles {
+        for _ in 0..2 {
+            load.produce(&kafka, &job, 300);
+            sidecar.wait_for("all is committed", PATIENCE, |_| job.committed_all());
+        }
+        eventually("the producer is forgotten", PATIENCE, || match kafka.known_producers(&job.output, 0) {
+            0 => Ok(()),
+            some => Err(format!("{some} producers")),
+        });
+        happened += 1;
+        load.produce(&kafka, &job, 300);
+        sidecar.wait_for("all is committed", PATIENCE, |_| job.committed_all());
+    }
+    let (audit, exit) = settle(&job, sidecar);
+    let renewed = exit.said(RENEWED);
+    let proof =
+        format!("{happened} times the broker knew no producer of the output; {renewed} times a new one took over");
     Outcome { cycles, happened, proof, audit }
 }

@@ -117,7 +117,7 @@ fn storm(run: &Run<'_>) -> Outcome {
 /// The attempts of the poison in [`storm_of_poison`], and what lies between two of them.
 const ATTEMPTS: u32 = 9;
 const BETWEEN: Duration = Duration::from_secs(2);
-/// Members at a time, of which the oldest leaves each second.
+/// Members at a time, of which the oldest makes room for a new one each two seconds.
 const TOGETHER: usize = 3;
 
 /// No member lives long enough for all attempts of a record: that the retries end while
@@ -135,7 +135,7 @@ fn storm_of_poison(run: &Run<'_>) -> Outcome {
         }
     };
     let mut members = Members::new(&job);
-    let (cycles, mut next, mut made) = (run.count(60, 180), Instant::now(), 0);
+    let (cycles, mut next, mut made) = (run.count(20, 90), Instant::now(), 0);
     let mut births = std::collections::VecDeque::from([Instant::now()]);
     let mut longest = Duration::ZERO;
     for cycle in 0..cycles {
@@ -150,7 +150,7 @@ fn storm_of_poison(run: &Run<'_>) -> Outcome {
             members.leave_oldest();
             longest = longest.max(births.pop_front().map_or(Duration::ZERO, |birth| birth.elapsed()));
         }
-        next += Duration::from_secs(1);
+        next += Duration::from_secs(2);
         let_it_last(next.saturating_duration_since(Instant::now()));
     }
     let happened = run.kafka.read_all(&job.dead_letter).len();
