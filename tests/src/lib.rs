@@ -33,6 +33,7 @@ mod install;
 mod job;
 mod kafka;
 mod ledger;
+mod log;
 mod metrics;
 mod process;
 mod protocol;

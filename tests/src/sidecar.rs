@@ -1,16 +1,16 @@
 //! The `outrigger` binary as a test runs it.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
 use crate::guests::outrigger;
 use crate::kafka::Kafka;
+use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::process::{Process, free_port};
 use crate::wait::eventually;
@@ -196,7 +196,7 @@ impl Running {
 
     /// The log lines so far.
     pub fn log(&self) -> Vec<String> {
-        self.log.state().lines.clone()
+        self.log.lines()
     }
 
     /// Sends SIGTERM.
@@ -231,7 +231,7 @@ impl Running {
 
     /// How many lines of its log so far contain `text`.
     pub fn said(&self, text: &str) -> usize {
-        self.log.state().lines.iter().filter(|line| line.contains(text)).count()
+        self.log.count(text)
     }
 
     /// Sends SIGTERM and waits for the end.
@@ -305,51 +305,5 @@ impl Exit {
     pub fn must_say(&self, text: &str) -> &str {
         let found = self.log.iter().find(|line| line.contains(text));
         found.unwrap_or_else(|| panic!("it did not say `{text}`:\n{}", self.log.join("\n")))
-    }
-}
-
-/// The lines that a process wrote, taken in by one thread per pipe.
-#[derive(Default)]
-struct Log {
-    state: Mutex<LogState>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct LogState {
-    lines: Vec<String>,
-    open: usize,
-}
-
-impl Log {
-    fn state(&self) -> std::sync::MutexGuard<'_, LogState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn take_in(self: &Arc<Log>, pipe: impl Read + Send + 'static) {
-        self.state().open += 1;
-        let log = Arc::clone(self);
-        std::thread::spawn(move || {
-            for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
-                log.state().lines.push(String::from_utf8_lossy(&line).into_owned());
-                log.changed.notify_all();
-            }
-            log.state().open -= 1;
-            log.changed.notify_all();
-        });
-    }
-
-    #[track_caller]
-    fn wait_for(&self, text: &str, deadline: Duration) -> String {
-        let found = |state: &LogState| state.lines.iter().find(|line| line.contains(text)).cloned();
-        let waiting = |state: &mut LogState| found(state).is_none() && state.open > 0;
-        let (state, _) =
-            self.changed.wait_timeout_while(self.state(), deadline, waiting).unwrap_or_else(PoisonError::into_inner);
-        found(&state).unwrap_or_else(|| panic!("no line says `{text}`"))
-    }
-
-    fn wait_closed(&self) {
-        let open = |state: &mut LogState| state.open > 0;
-        let _ = self.changed.wait_timeout_while(self.state(), Duration::from_secs(10), open);
     }
 }

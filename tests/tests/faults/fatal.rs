@@ -11,7 +11,6 @@ pub fn rows() -> Vec<Row> {
     let row = |name, fault, run| Row { name, fault, quick: false, run };
     vec![
         Row { quick: true, ..row("fenced", "fatal consumer error: a second static member of the same id", fenced) },
-        row("producer-expired", "the broker has forgotten the idempotent producer", producer_expired),
         row("producer-expired", "idempotent producer forgotten by the broker", producer_expired),
         row(
             "producer-fatal",
