@@ -272,8 +272,13 @@ impl Kafka {
     /// The first offset and the end of each partition of a topic.
     pub fn ranges(&self, topic: &str) -> BTreeMap<i32, (i64, i64)> {
         let consumer = self.consumer("nobody");
-        let range =
-            |p| rdkafka::consumer::Consumer::fetch_watermarks(&consumer, topic, p, PATIENCE).expect("watermarks");
+        // A partition's leader may be on its way, in a cluster.
+        let range = |partition| {
+            eventually("a partition's ends are told", PATIENCE, || {
+                let answer = rdkafka::consumer::Consumer::fetch_watermarks(&consumer, topic, partition, PATIENCE);
+                answer.map_err(|error| error.to_string())
+            })
+        };
         self.partitions(topic).into_iter().map(|partition| (partition, range(partition))).collect()
     }
 

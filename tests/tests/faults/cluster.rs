@@ -31,7 +31,7 @@ fn wait_in_sync(kafka: &Kafka, job: &Job<'_>) {
 fn coordinator(run: &Run<'_>) -> Outcome {
     let kafka = Kafka::start_cluster();
     let job = Job::new_on(&kafka, "coordinator", 6).properties(SESSION);
-    let (mut load, cycles) = (Load::default(), run.count(2, 10));
+    let (mut load, cycles) = (Load::default(), run.count(2, 20));
     let (mut sidecar, mut other) = (job.sidecar().start(), job.sidecar().start());
     sidecar.wait_ready();
     other.wait_ready();

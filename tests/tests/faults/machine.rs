@@ -9,7 +9,7 @@ use crate::row::{Load, Outcome, Row, Run, SESSION, job, settle};
 pub fn rows() -> Vec<Row> {
     let row = |name, fault, run| Row { name, fault, quick: false, run };
     vec![
-        row("clock", "wall clock jumps by an hour, forwards and backwards", clock),
+        row("clock", "wall clock jumps by 1 to 24 hours, forwards and backwards", clock),
         Row { quick: true, ..row("log-full", "no space left for the log", log_full) },
     ]
 }
