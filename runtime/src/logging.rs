@@ -58,6 +58,9 @@ pub fn init(args: &LogArgs) -> Result<(), LogError> {
     let filter =
         EnvFilter::builder().parse(&args.log_level).map_err(|error| LogError::Level(args.log_level.clone(), error))?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // A line that cannot be written, as on a full disk, is lost. Reporting that on stderr
+    // as well, which is the default, would panic, and end the thread that logs.
+    let lines = lines.log_internal_errors(false);
     let set = match args.log_format {
         LogFormat::Text => lines.with_ansi(io::IsTerminal::is_terminal(&io::stderr()) && !no_colour()).try_init(),
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).try_init(),

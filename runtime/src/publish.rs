@@ -5,7 +5,7 @@
 //! taken, in the inbox of the worker that the token names.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -25,6 +25,11 @@ use crate::worker::effect::{Ack, Channel, Token};
 
 /// After this a message whose fate is open is reported as such, and published again.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The least time from the making of a producer to that of its successor. A fatal error may
+/// have a cause that stays, such as a permission that is missing; then every message
+/// meets it, and without this each would make a client with threads and connections.
+const RENEWAL: Duration = Duration::from_secs(1);
 
 /// A worker's acknowledgements. Bounded by what the worker has handed out.
 #[derive(Debug, Default)]
@@ -89,7 +94,19 @@ struct Producer {
     log: Arc<KafkaLog>,
     batches: Batches,
     /// `None` before the first message.
-    current: Mutex<Option<Arc<ThreadedProducer<Context>>>>,
+    current: Mutex<Option<Current>>,
+}
+
+/// The client that takes the messages, and when it was made.
+struct Current {
+    client: Arc<ThreadedProducer<Context>>,
+    made: Instant,
+}
+
+impl Current {
+    fn new(client: ThreadedProducer<Context>) -> Current {
+        Current { client: Arc::new(client), made: Instant::now() }
+    }
 }
 
 struct Context {
@@ -145,8 +162,8 @@ impl Producer {
     fn current(&self) -> KafkaResult<Arc<ThreadedProducer<Context>>> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         match &*current {
-            Some(client) => Ok(client.clone()),
-            None => Ok(current.insert(Arc::new(self.client()?)).clone()),
+            Some(current) => Ok(current.client.clone()),
+            None => Ok(current.insert(Current::new(self.client()?)).client.clone()),
         }
     }
 
@@ -189,16 +206,18 @@ impl Producer {
     }
 
     /// Replaces a producer that ended with a fatal error. What the old one held is
-    /// purged and reported as unknown, and so published again on the new one.
+    /// purged and reported as unknown, and so published again on the new one. One that is
+    /// younger than [`RENEWAL`] stays and refuses until a later message finds it old enough.
     fn renew(&self, failed: &Arc<ThreadedProducer<Context>>, why: &str) {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if !current.as_ref().is_some_and(|current| Arc::ptr_eq(current, failed)) {
+        let is_due = |current: &Current| Arc::ptr_eq(&current.client, failed) && current.made.elapsed() >= RENEWAL;
+        if !current.as_ref().is_some_and(is_due) {
             return;
         }
         match self.client() {
             Ok(new) => {
                 tracing::error!(why, channel = ?self.channel, "the producer ended with a fatal error; a new one takes over");
-                let old = current.replace(Arc::new(new));
+                let old = current.replace(Current::new(new));
                 // Dropping waits for its reports, which a worker must not.
                 std::thread::spawn(move || drop(old));
             }

@@ -26,7 +26,7 @@ impl Kafka {
     /// Creates a topic with settings of its own, such as `cleanup.policy`, and
     /// waits until it can be used.
     pub fn create_topic_with(&self, name: &str, partitions: i32, settings: &[(&str, &str)]) {
-        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(self.size() as i32));
         topic.config.extend_from_slice(settings);
         let answers = block_on(self.admin().create_topics([&topic], &options())).expect("an answer about the topic");
         answers.into_iter().for_each(|answer| {

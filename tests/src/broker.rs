@@ -28,6 +28,17 @@ pub(crate) struct Setup {
     pub(crate) proxied: Option<(u16, u16)>,
     /// Further settings.
     pub(crate) settings: Vec<(String, String)>,
+    /// Its place in a cluster; `None` for a broker that is alone.
+    pub(crate) member: Option<Member>,
+}
+
+/// One of the brokers of a cluster, each of which is a controller as well.
+#[derive(Clone, Debug)]
+pub(crate) struct Member {
+    /// From 1.
+    pub(crate) node: u32,
+    /// Where the controllers listen, that of node 1 first.
+    pub(crate) controllers: Vec<u16>,
 }
 
 /// A broker, and its data for as long as this lives.
@@ -51,6 +62,9 @@ impl Broker {
         let folder = tempfile::Builder::new().prefix("outrigger-kafka-").tempdir().expect("a folder for the broker");
         let data = folder.path().join("data");
         copy_flat(&install.formatted(), &data);
+        if let Some(member) = &setup.member {
+            belong_to(member, &data);
+        }
         fs::write(folder.path().join(SETTINGS), properties(setup, &data)).expect("the broker's properties");
         let mut broker = Broker { process: None, port: setup.port, log: log_file(), folder };
         broker.launch(install, flag);
@@ -113,6 +127,11 @@ impl Broker {
         }
     }
 
+    /// Where the log of a partition lies.
+    pub(crate) fn log_of(&self, topic: &str, partition: i32) -> PathBuf {
+        self.folder.path().join("data").join(format!("{topic}-{partition}"))
+    }
+
     /// Kills it as a machine that loses power would; its data stay as they are.
     pub(crate) fn crash(&mut self) {
         self.process = None;
@@ -147,7 +166,15 @@ pub(crate) fn run_once_to_archive_classes(install: &Install) {
 /// A broker behind a proxy has a second listener, which tells the proxy's port
 /// to its clients: they never see the broker's own.
 pub(crate) fn properties(setup: &Setup, data: &Path) -> String {
-    let (port, controller_port, data) = (setup.port, free_port(), data.display());
+    let (port, data) = (setup.port, data.display());
+    let member = setup.member.clone().unwrap_or_else(|| Member { node: 1, controllers: vec![free_port()] });
+    let (node, controllers) = (member.node, member.controllers);
+    let controller_port = controllers[node as usize - 1];
+    let voters: Vec<String> =
+        controllers.iter().zip(1..).map(|(port, node)| format!("{node}@127.0.0.1:{port}")).collect();
+    let (voters, copies) = (voters.join(","), controllers.len());
+    // Of three copies, two must have a record before it is acknowledged.
+    let in_sync = copies.div_ceil(2);
     let (mut listeners, mut advertised) = (format!("PLAINTEXT://127.0.0.1:{port}"), String::new());
     if let Some((listen, told)) = setup.proxied {
         let _ = write!(listeners, ",PROXIED://127.0.0.1:{listen}");
@@ -155,8 +182,8 @@ pub(crate) fn properties(setup: &Setup, data: &Path) -> String {
     }
     let mut properties = format!(
         "process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller_port}
+node.id={node}
+controller.quorum.voters={voters}
 listeners={listeners},CONTROLLER://127.0.0.1:{controller_port}
 advertised.listeners=PLAINTEXT://127.0.0.1:{port}{advertised}
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT
@@ -165,15 +192,17 @@ controller.listener.names=CONTROLLER
 log.dirs={data}
 auto.create.topics.enable=false
 num.partitions=1
+default.replication.factor={copies}
+min.insync.replicas={in_sync}
 num.io.threads=2
 num.network.threads=2
 offsets.topic.num.partitions=4
-offsets.topic.replication.factor=1
+offsets.topic.replication.factor={copies}
 transaction.state.log.num.partitions=4
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
+transaction.state.log.replication.factor={copies}
+transaction.state.log.min.isr={in_sync}
+share.coordinator.state.topic.replication.factor={copies}
+share.coordinator.state.topic.min.isr={in_sync}
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 group.consumer.min.session.timeout.ms=1000
@@ -206,6 +235,19 @@ fn copy_flat(from: &Path, to: &Path) {
         let entry = entry.expect("a file of the formatted folder");
         fs::copy(entry.path(), to.join(entry.file_name())).expect("a copy of it");
     }
+}
+
+/// Makes the data folder, which was formatted for node 1, that of another node.
+fn belong_to(member: &Member, data: &Path) {
+    let file = data.join("meta.properties");
+    let formatted = fs::read_to_string(&file).expect("the folder's properties");
+    let lines = formatted.lines().map(|line| match line.split_once('=') {
+        Some(("node.id", _)) => format!("node.id={}\n", member.node),
+        // Of 22 characters, which stand for 16 bytes, any but the last may be changed.
+        Some(("directory.id", id)) => format!("directory.id={}{}\n", member.node, &id[1..]),
+        _ => format!("{line}\n"),
+    });
+    fs::write(file, lines.collect::<String>()).expect("the folder's properties");
 }
 
 fn note_panics() {

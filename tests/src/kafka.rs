@@ -1,6 +1,7 @@
 //! Apache Kafka as a test sees it: a broker and what can be asked of it.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,10 +21,11 @@ use crate::wait::eventually;
 /// What an acknowledgement, an answer or a commit may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A Kafka broker of our own; it ends when this is dropped, or with the process.
+/// A Kafka of our own, one broker unless it was started as a cluster; it ends when
+/// this is dropped, or with the process.
 pub struct Kafka {
     address: String,
-    broker: Mutex<Option<Broker>>,
+    brokers: Vec<Mutex<Option<Broker>>>,
     proxy: Option<Proxy>,
 }
 
@@ -65,12 +67,24 @@ impl Kafka {
         let listen = free_port();
         let proxy = Proxy::start(listen);
         let settings = settings.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
-        Kafka::set_up(Setup { port: free_port(), proxied: Some((listen, proxy.port())), settings }, Some(proxy))
+        let proxied = Some((listen, proxy.port()));
+        Kafka::set_up(Setup { port: free_port(), proxied, settings, ..Setup::default() }, Some(proxy))
     }
 
     fn set_up(setup: Setup, proxy: Option<Proxy>) -> Kafka {
-        let broker = Broker::start(&setup);
-        Kafka { address: broker.address(), broker: Mutex::new(Some(broker)), proxy }
+        Kafka::of(vec![Broker::start(&setup)], proxy)
+    }
+
+    /// A Kafka of these brokers, which run.
+    pub(crate) fn of(brokers: Vec<Broker>, proxy: Option<Proxy>) -> Kafka {
+        let addresses: Vec<String> = brokers.iter().map(Broker::address).collect();
+        let brokers = brokers.into_iter().map(|broker| Mutex::new(Some(broker))).collect();
+        Kafka { address: addresses.join(","), brokers, proxy }
+    }
+
+    /// How many brokers there are, those that are away included.
+    pub(crate) fn size(&self) -> usize {
+        self.brokers.len()
     }
 
     /// The proxy before this broker.
@@ -81,14 +95,22 @@ impl Kafka {
         self.proxy.as_ref().expect("a broker that was started behind a proxy")
     }
 
+    /// The only broker.
     fn with_broker<T>(&self, act: impl FnOnce(&mut Broker) -> T) -> T {
-        let mut broker = self.broker.lock().unwrap_or_else(PoisonError::into_inner);
+        assert_eq!(self.size(), 1, "of a cluster, one broker must be named");
+        self.with_node(1, act)
+    }
+
+    pub(crate) fn with_node<T>(&self, node: i32, act: impl FnOnce(&mut Broker) -> T) -> T {
+        let mut broker = self.brokers[node as usize - 1].lock().unwrap_or_else(PoisonError::into_inner);
         act(broker.as_mut().expect("a broker that was not killed"))
     }
 
-    /// Kills the broker; its data are gone.
+    /// Kills every broker; the data are gone.
     pub fn kill(&self) {
-        self.broker.lock().unwrap_or_else(PoisonError::into_inner).take();
+        for broker in &self.brokers {
+            broker.lock().unwrap_or_else(PoisonError::into_inner).take();
+        }
     }
 
     /// Freezes the broker: its connections stay, and nothing is answered.
@@ -124,6 +146,26 @@ impl Kafka {
     /// Gives a broker that was stopped settings that count from its next start on.
     pub fn configure(&self, settings: &[(&str, &str)]) {
         self.with_broker(|broker| broker.configure(settings));
+    }
+
+    /// What a broker that was stopped has written down of the producers to the first
+    /// partition of a topic.
+    pub fn producer_state(&self, topic: &str) -> Vec<u8> {
+        std::fs::read(self.producer_state_file(topic)).expect("the producers' state")
+    }
+
+    /// Puts another such state in the place of the last one.
+    pub fn set_producer_state(&self, topic: &str, state: &[u8]) {
+        std::fs::write(self.producer_state_file(topic), state).expect("the producers' state");
+    }
+
+    /// The newest one: they are named after the offset that they were written at.
+    fn producer_state_file(&self, topic: &str) -> PathBuf {
+        let folder = self.with_broker(|broker| broker.log_of(topic, 0));
+        let files = std::fs::read_dir(&folder).expect("the partition's folder");
+        let files = files.map(|file| file.expect("a file").path());
+        let states = files.filter(|file| file.extension().is_some_and(|extension| extension == "snapshot"));
+        states.max().unwrap_or_else(|| panic!("no state of producers in {}", folder.display()))
     }
 
     /// The bootstrap servers.
@@ -230,8 +272,13 @@ impl Kafka {
     /// The first offset and the end of each partition of a topic.
     pub fn ranges(&self, topic: &str) -> BTreeMap<i32, (i64, i64)> {
         let consumer = self.consumer("nobody");
-        let range =
-            |p| rdkafka::consumer::Consumer::fetch_watermarks(&consumer, topic, p, PATIENCE).expect("watermarks");
+        // A partition's leader may be on its way, in a cluster.
+        let range = |partition| {
+            eventually("a partition's ends are told", PATIENCE, || {
+                let answer = rdkafka::consumer::Consumer::fetch_watermarks(&consumer, topic, partition, PATIENCE);
+                answer.map_err(|error| error.to_string())
+            })
+        };
         self.partitions(topic).into_iter().map(|partition| (partition, range(partition))).collect()
     }
 

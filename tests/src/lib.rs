@@ -20,9 +20,12 @@
 // A test's helpers fail the test: a panic with a message is their error.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod access;
 mod admin;
 mod audit;
 mod broker;
+mod clock;
+mod cluster;
 mod commits;
 mod event;
 mod guests;
@@ -30,14 +33,17 @@ mod install;
 mod job;
 mod kafka;
 mod ledger;
+mod log;
 mod metrics;
 mod process;
+mod protocol;
 mod proxy;
 mod read;
 mod sidecar;
 mod wait;
 
 pub use audit::Audit;
+pub use clock::WallClock;
 pub use commits::Commit;
 pub use event::{Event, Expect};
 pub use guests::guest;

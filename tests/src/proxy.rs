@@ -25,6 +25,9 @@ pub enum Network {
     /// Takes everything, in both directions, and passes nothing on: nobody learns
     /// of it. A connection that lost something is closed when the network works again.
     Swallows,
+    /// Passes requests on and takes the answers: what was asked for happens, and the
+    /// client does not learn of it. The same holds for the connections afterwards.
+    SwallowsAnswers,
     /// Passes each chunk of at most 16 KiB on after this delay.
     Slow(Duration),
 }
@@ -170,7 +173,7 @@ fn pump(connection: &Arc<Connection>, upwards: bool, shared: &Shared) {
     let mut buffer = vec![0; CHUNK];
     while let Ok(bytes @ 1..) = from.read(&mut buffer) {
         let network = shared.state().network;
-        if network == Network::Swallows {
+        if network == Network::Swallows || (network == Network::SwallowsAnswers && !upwards) {
             connection.lost_something.store(true, Ordering::Relaxed);
             shared.swallowed.fetch_add(bytes as u64, Ordering::Relaxed);
             continue;
@@ -237,6 +240,26 @@ mod tests {
         assert!(answer(&mut client, b"gone").is_err());
         proxy.set(Network::Works);
         assert_eq!(answer(&mut connect(), b"again").unwrap(), b"again");
+    }
+
+    #[test]
+    fn an_answer_is_taken_and_what_was_asked_for_happens() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let proxy = Proxy::start(listener.local_addr().unwrap().port());
+        let mut client = TcpStream::connect(proxy.address()).unwrap();
+        let mut server = listener.accept().unwrap().0;
+        proxy.set(Network::SwallowsAnswers);
+        client.write_all(b"do it").unwrap();
+        let mut asked = [0; 5];
+        server.read_exact(&mut asked).unwrap();
+        assert_eq!(&asked, b"do it");
+        server.write_all(b"done").unwrap();
+        crate::wait::eventually("the answer is taken", Duration::from_secs(10), || match proxy.swallowed() {
+            4 => Ok(()),
+            some => Err(format!("{some} bytes")),
+        });
+        client.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        assert_eq!(client.read(&mut asked).unwrap_err().kind(), ErrorKind::WouldBlock);
     }
 
     #[test]

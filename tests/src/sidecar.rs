@@ -1,16 +1,16 @@
 //! The `outrigger` binary as a test runs it.
 
-use std::fs;
-use std::io::{BufRead, BufReader, Read};
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
 use crate::guests::{outrigger, target_folder};
 use crate::kafka::Kafka;
+use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::process::{Process, free_port};
 use crate::wait::eventually;
@@ -23,8 +23,10 @@ const PATIENCE: Duration = Duration::from_secs(90);
 pub struct Sidecar {
     manifest: String,
     bootstrap: String,
-    cache: PathBuf,
     options: Vec<PathBuf>,
+    environment: Vec<(String, PathBuf)>,
+    /// Where its log goes instead of to this process.
+    output: Option<PathBuf>,
 }
 
 impl Sidecar {
@@ -37,14 +39,14 @@ impl Sidecar {
             manifest.push_str("\nprobes: { listen: \"${PROBES}\" }\n");
         }
         // All tests share what was compiled, as the sidecars of one machine may.
-        let cache = target_folder().join("compiled-for-tests");
-        Sidecar { manifest, bootstrap: "127.0.0.1:1".to_owned(), cache, options: Vec::new() }
+        let environment = vec![("OUTRIGGER_CACHE".to_owned(), target_folder().join("compiled-for-tests"))];
+        let bootstrap = "127.0.0.1:1".to_owned();
+        Sidecar { manifest, bootstrap, options: Vec::new(), environment, output: None }
     }
 
-    /// Gives it a cache of compiled modules of its own, in `OUTRIGGER_CACHE`.
-    pub fn cache(mut self, folder: impl Into<PathBuf>) -> Sidecar {
-        self.cache = folder.into();
-        self
+    /// Gives it a cache of compiled modules of its own.
+    pub fn cache(self, folder: impl AsRef<Path>) -> Sidecar {
+        self.env("OUTRIGGER_CACHE", folder.as_ref())
     }
 
     /// Adds an option to its command line.
@@ -61,6 +63,18 @@ impl Sidecar {
     /// Connects it to these bootstrap servers, where nothing may be listening yet.
     pub fn at(mut self, bootstrap_servers: &str) -> Sidecar {
         self.bootstrap = bootstrap_servers.to_owned();
+        self
+    }
+
+    /// Sets a variable of its environment.
+    pub fn env(mut self, name: &str, value: &Path) -> Sidecar {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Has it write its log to this file or device, where no test can read it.
+    pub fn logging_to(mut self, file: impl Into<PathBuf>) -> Sidecar {
+        self.output = Some(file.into());
         self
     }
 
@@ -91,14 +105,16 @@ impl Sidecar {
         let mut command = Command::new(outrigger());
         command.args(arguments).current_dir(folder.path());
         command.env("KAFKA_BOOTSTRAP_SERVERS", &self.bootstrap).env("PROBES", &probes);
-        command.env("OUTRIGGER_CACHE", &self.cache);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        let open = |file: &PathBuf| File::options().append(true).open(file).expect("where the log goes");
+        let output = || self.output.as_ref().map_or_else(Stdio::piped, |file| open(file).into());
+        command.stdin(Stdio::null()).stdout(output()).stderr(output());
         let started = Instant::now();
         let mut process = Process::start(command).expect("the outrigger binary");
         let log = Arc::new(Log::default());
         let (out, err) = (process.child().stdout.take(), process.child().stderr.take());
-        log.take_in(out.expect("a pipe"));
-        log.take_in(err.expect("a pipe"));
+        out.into_iter().for_each(|pipe| log.take_in(pipe));
+        err.into_iter().for_each(|pipe| log.take_in(pipe));
         Running { process, log, probes, started, _folder: folder }
     }
 }
@@ -203,7 +219,7 @@ impl Running {
 
     /// The log lines so far.
     pub fn log(&self) -> Vec<String> {
-        self.log.state().lines.clone()
+        self.log.lines()
     }
 
     /// Sends SIGTERM.
@@ -238,7 +254,7 @@ impl Running {
 
     /// How many lines of its log so far contain `text`.
     pub fn said(&self, text: &str) -> usize {
-        self.log.state().lines.iter().filter(|line| line.contains(text)).count()
+        self.log.count(text)
     }
 
     /// Sends SIGTERM and waits for the end.
@@ -312,51 +328,5 @@ impl Exit {
     pub fn must_say(&self, text: &str) -> &str {
         let found = self.log.iter().find(|line| line.contains(text));
         found.unwrap_or_else(|| panic!("it did not say `{text}`:\n{}", self.log.join("\n")))
-    }
-}
-
-/// The lines that a process wrote, taken in by one thread per pipe.
-#[derive(Default)]
-struct Log {
-    state: Mutex<LogState>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct LogState {
-    lines: Vec<String>,
-    open: usize,
-}
-
-impl Log {
-    fn state(&self) -> std::sync::MutexGuard<'_, LogState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn take_in(self: &Arc<Log>, pipe: impl Read + Send + 'static) {
-        self.state().open += 1;
-        let log = Arc::clone(self);
-        std::thread::spawn(move || {
-            for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
-                log.state().lines.push(String::from_utf8_lossy(&line).into_owned());
-                log.changed.notify_all();
-            }
-            log.state().open -= 1;
-            log.changed.notify_all();
-        });
-    }
-
-    #[track_caller]
-    fn wait_for(&self, text: &str, deadline: Duration) -> String {
-        let found = |state: &LogState| state.lines.iter().find(|line| line.contains(text)).cloned();
-        let waiting = |state: &mut LogState| found(state).is_none() && state.open > 0;
-        let (state, _) =
-            self.changed.wait_timeout_while(self.state(), deadline, waiting).unwrap_or_else(PoisonError::into_inner);
-        found(&state).unwrap_or_else(|| panic!("no line says `{text}`"))
-    }
-
-    fn wait_closed(&self) {
-        let open = |state: &mut LogState| state.open > 0;
-        let _ = self.changed.wait_timeout_while(self.state(), Duration::from_secs(10), open);
     }
 }

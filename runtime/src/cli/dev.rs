@@ -19,7 +19,7 @@ pub fn dev(args: &DevArgs) -> ExitCode {
     // Outcomes are lines already: logs show what is not one.
     let log = LogArgs { log_format: Default::default(), log_level: "error,kafka=off".into() };
     if let Err(error) = logging::init(&log) {
-        eprintln!("error: {error}");
+        super::say(format_args!("error: {error}"));
         return UNUSABLE.into();
     }
     let manifest = match load(&args.manifest) {
@@ -29,7 +29,7 @@ pub fn dev(args: &DevArgs) -> ExitCode {
     let interrupted = match interrupts() {
         Ok(interrupted) => interrupted,
         Err(error) => {
-            eprintln!("error: signals cannot be received: {error}");
+            super::say(format_args!("error: signals cannot be received: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -42,7 +42,7 @@ pub fn dev(args: &DevArgs) -> ExitCode {
         Ok(true) => 0,
         Ok(false) => 1,
         Err(error) => {
-            eprintln!("error: {error}");
+            super::say(format_args!("error: {error}"));
             error.exit_code()
         }
     };

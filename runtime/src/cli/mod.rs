@@ -1,7 +1,8 @@
 //! The commands. Exit codes: 0 done, 1 failed while running, 2 unusable
 //! arguments, manifest or modules.
 
-use std::io::IsTerminal;
+use std::fmt::Display;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -71,7 +72,7 @@ pub enum OutputFormat {
 /// Reads a manifest for a command that runs it; what is wrong with it goes to stderr.
 fn load(path: &Path) -> Result<Manifest, ExitCode> {
     let colour = std::io::stderr().is_terminal() && !crate::logging::no_colour();
-    let show = |diagnostics: &[Diagnostic]| diagnostics.iter().for_each(|found| eprintln!("{}", found.render(colour)));
+    let show = |diagnostics: &[Diagnostic]| diagnostics.iter().for_each(|found| say(found.render(colour)));
     match manifest::load(path) {
         Ok((manifest, warnings)) => {
             show(&warnings);
@@ -90,6 +91,12 @@ fn load(path: &Path) -> Result<Manifest, ExitCode> {
 /// The system does not say which program that is.
 fn compiler(manifest: &Manifest) -> std::io::Result<Compiler> {
     Ok(Compiler::new(Place::Child(Program::itself()?), &manifest.compile, |name| std::env::var(name).ok()))
+}
+
+/// Writes a line to stderr. Where that cannot be written to, the line is lost and the
+/// exit code remains: `eprintln!` would panic.
+fn say(line: impl Display) {
+    _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// The exit code of arguments, manifests and modules that cannot be used.

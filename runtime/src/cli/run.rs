@@ -38,7 +38,7 @@ pub struct RunArgs {
 /// Runs until a signal or a failure.
 pub fn run(args: &RunArgs) -> ExitCode {
     if let Err(error) = logging::init(&args.log) {
-        eprintln!("error: {error}");
+        super::say(format_args!("error: {error}"));
         return UNUSABLE.into();
     }
     let mut manifest = match load(&args.manifest) {

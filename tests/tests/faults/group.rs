@@ -2,13 +2,19 @@
 
 use std::time::{Duration, Instant};
 
-use outrigger_tests::{Event, Job, PATIENCE, Running, let_it_last};
+use outrigger_tests::{Event, Expect, Job, PATIENCE, Running, let_it_last};
 
 use crate::row::{Load, Outcome, Row, Run, SESSION, job, settle};
 
 pub fn rows() -> Vec<Row> {
     vec![
         Row { name: "storm", fault: "rebalance storm: a member joins or leaves every second", quick: true, run: storm },
+        Row {
+            name: "storm-poison",
+            fault: "rebalance storm while a third of the records fails at every attempt",
+            quick: false,
+            run: storm_of_poison,
+        },
         Row {
             name: "retries",
             fault: "rebalance while keys wait for a retry and partitions are full",
@@ -50,6 +56,14 @@ impl<'j> Members<'j> {
     /// The oldest or the youngest ends, in order; it is not waited for.
     fn leave(&mut self) {
         let which = if fastrand::bool() { 0 } else { self.staying.len() - 1 };
+        self.leave_at(which);
+    }
+
+    fn leave_oldest(&mut self) {
+        self.leave_at(0);
+    }
+
+    fn leave_at(&mut self, which: usize) {
         let member = self.staying.remove(which);
         member.signal_to_end();
         self.leaving.push(member);
@@ -98,6 +112,57 @@ fn storm(run: &Run<'_>) -> Outcome {
     let proof =
         format!("{rebalances} assignments and revocations; {} members left, {failed} with exit code 1", ok + failed);
     Outcome { cycles, happened: rebalances, proof, audit }
+}
+
+/// The attempts of the poison in [`storm_of_poison`], and what lies between two of them.
+const ATTEMPTS: u32 = 9;
+const BETWEEN: Duration = Duration::from_secs(2);
+/// Members at a time, of which the oldest makes room for a new one each two seconds.
+const TOGETHER: usize = 3;
+
+/// No member lives long enough for all attempts of a record: that the retries end while
+/// the storm goes on shows that their counts go along with the partitions.
+fn storm_of_poison(run: &Run<'_>) -> Outcome {
+    let job = Job::new_on(run.kafka, "storm-poison", 6)
+        .properties(SESSION)
+        .handler("circuit: false")
+        .retry("{ strategy: fixed, initialDelay: 2s, maxDelay: 2s, jitter: 0, maxRetries: 8 }");
+    let event = |n: u32| {
+        let event = Event::new(format!("event-{n}")).key(format!("key-{n}"));
+        match n % 3 {
+            0 => event.doing("fail:100000").expect(Expect::DeadLetter("failed".to_owned())).record(),
+            _ => event.record(),
+        }
+    };
+    let mut members = Members::new(&job);
+    let (cycles, mut next, mut made) = (run.count(20, 90), Instant::now(), 0);
+    let mut births = std::collections::VecDeque::from([Instant::now()]);
+    let mut longest = Duration::ZERO;
+    for cycle in 0..cycles {
+        // None of the last ones: there would be no time for their attempts.
+        if cycle < cycles / 2 {
+            run.kafka.produce(&job.topic, (made..made + 60).map(event));
+            made += 60;
+        }
+        members.join();
+        births.push_back(Instant::now());
+        if members.staying.len() > TOGETHER {
+            members.leave_oldest();
+            longest = longest.max(births.pop_front().map_or(Duration::ZERO, |birth| birth.elapsed()));
+        }
+        next += Duration::from_secs(2);
+        let_it_last(next.saturating_duration_since(Instant::now()));
+    }
+    let happened = run.kafka.read_all(&job.dead_letter).len();
+    let last = members.end();
+    let (audit, _) = settle(&job, last);
+    let needed = BETWEEN * (ATTEMPTS - 1);
+    let proof = format!(
+        "{happened} of {} dead letters before the storm's end; a record's retries take {needed:?}, a member was told to leave after {longest:.1?} at most; {} rebalances",
+        made / 3,
+        members.rebalances
+    );
+    Outcome { cycles, happened: if longest < needed { happened } else { 0 }, proof, audit }
 }
 
 /// Every fifth key has a head that fails for longer than a member stays, before a

@@ -12,9 +12,13 @@
 // Helpers of tests fail tests: a panic with a message is their error.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod access;
 mod broker;
+mod cluster;
 mod crash;
+mod fatal;
 mod group;
+mod machine;
 mod measures;
 mod network;
 mod offsets;
@@ -39,11 +43,15 @@ fn rows() -> Vec<Row> {
         group::rows(),
         measures::rows(),
         broker::rows(),
+        cluster::rows(),
+        fatal::rows(),
         network::rows(),
         security::rows(),
+        access::rows(),
         results::rows(),
         topics::rows(),
         offsets::rows(),
+        machine::rows(),
     ]
     .concat()
 }

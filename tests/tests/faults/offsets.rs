@@ -31,15 +31,20 @@ fn metadata_too_large(_: &Run<'_>) -> Outcome {
 
 fn metadata_of_others(run: &Run<'_>) -> Outcome {
     let job = job(run.kafka, "metadata-other");
-    // Kafka Streams (its version and stream time in base64), a person, something that
-    // looks like ours, and the longest that a broker takes.
+    // Kafka Streams (its version and stream time in base64), MirrorMaker (none), a
+    // person, something that looks like ours, the longest that a broker takes, and bytes that are
+    // no text. Of these a broker makes U+FFFD each, three bytes long, and counts
+    // characters: so 4,096 of them come back as 12,288 bytes.
     let long = "x".repeat(4_096);
-    let others = [
-        "AgAAAZLl5tIAAAAA",
-        "moved by hand; see the runbook – ünïcode",
-        "outrigger/9 map=!!!",
-        "outrigger/1 began=",
-        &long,
+    let others: [&[u8]; 8] = [
+        b"AgAAAZLl5tIAAAAA",
+        b"",
+        "moved by hand; see the runbook – ünïcode".as_bytes(),
+        b"outrigger/9 map=!!!",
+        b"outrigger/1 began=",
+        long.as_bytes(),
+        b"outrigger/1 map=\xc3\x28\x00\xff",
+        &[0xff; 4_096],
     ];
     let mut happened = 0;
     for (cycle, other) in others.iter().enumerate() {
@@ -50,7 +55,7 @@ fn metadata_of_others(run: &Run<'_>) -> Outcome {
                 Event::new(format!("{cycle}-{partition}-{n}")).key(format!("{}", n % 7)).expect(expect).record()
             };
             run.kafka.produce(&job.topic, (0..30).map(|n| event(n).to_partition(partition)));
-            run.kafka.commit(&job.group, &job.topic, partition, ends[&partition] + 10, other);
+            run.kafka.commit_bytes(&job.group, &job.topic, partition, ends[&partition] + 10, other);
         }
         let mut sidecar = job.sidecar().start();
         sidecar.wait_for("all is committed", PATIENCE, |_| job.committed_all());
