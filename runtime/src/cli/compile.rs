@@ -107,8 +107,8 @@ pub fn compile(args: &CompileArgs) -> ExitCode {
     };
     for Line { handler, done, .. } in &lines {
         match (done, handler) {
-            (Err(error), Some(handler)) => eprintln!("error: handler `{handler}`: {error}"),
-            (Err(error), None) => eprintln!("error: {error}"),
+            (Err(error), Some(handler)) => super::say(format_args!("error: handler `{handler}`: {error}")),
+            (Err(error), None) => super::say(format_args!("error: {error}")),
             (Ok(_), _) => {}
         }
     }
@@ -116,7 +116,7 @@ pub fn compile(args: &CompileArgs) -> ExitCode {
 }
 
 fn unusable(error: &dyn std::fmt::Display) -> ExitCode {
-    eprintln!("error: {error}");
+    super::say(format_args!("error: {error}"));
     UNUSABLE.into()
 }
 
