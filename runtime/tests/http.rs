@@ -24,6 +24,21 @@ fn request(server: &Server, method: &str, rest: &str) -> String {
     format!("{method} http {} /{rest}", server.address)
 }
 
+/// Waits until the server saw so many connections end, while the runtime goes
+/// on as a worker's does.
+async fn closed(server: &Server, connections: usize) {
+    let seen = || server.seen().iter().filter(|seen| matches!(seen, Seen::Closed(_))).count();
+    let end = Instant::now() + Duration::from_secs(10);
+    loop {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        if seen() >= connections {
+            // Once more, for what the client's side has to notice.
+            return tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(Instant::now() < end, "the connection stays open: {:?}", server.seen());
+    }
+}
+
 #[test]
 fn the_number_of_requests_is_a_budget() {
     let server = Server::start(|_, _| ok("x"));
@@ -97,8 +112,9 @@ fn a_connection_that_the_server_closed_is_replaced_without_the_guest_noticing() 
     });
     let pool = pool_to(&server, |_| {});
     block_on(async {
-        for _ in 0..20 {
+        for sent in 1..=20 {
             assert_eq!(said(pool.call(call("send", request(&server, "POST", "\n\nbody"))).await), "200 x");
+            closed(&server, sent).await;
         }
     });
     assert_eq!(server.requests().len(), 20, "nothing was sent twice");
@@ -133,8 +149,7 @@ fn waiting_for_a_server_lets_the_other_calls_run() {
             }
             (started.elapsed(), latest)
         };
-        let both = async { futures_join(slow, fast).await };
-        both.await
+        tokio::join!(slow, fast)
     });
     let answer = said(slow);
     assert!(
@@ -143,10 +158,6 @@ fn waiting_for_a_server_lets_the_other_calls_run() {
     );
     assert!(fast.0 < started.elapsed(), "the quick calls did not wait for the slow one: {fast:?}");
     assert!(fast.1 < Duration::from_millis(250), "{fast:?}");
-}
-
-async fn futures_join<A, B>(a: impl Future<Output = A>, b: impl Future<Output = B>) -> (A, B) {
-    tokio::join!(a, b)
 }
 
 #[test]
@@ -168,11 +179,7 @@ fn a_request_left_open_is_broken_off_and_its_instance_retired() {
     block_on(async {
         assert_eq!(said(pool.call(call("leave-open", request(&server, "POST", "\n\nhalf"))).await), "begun");
         assert_eq!(pool.idle(), 0, "the instance is gone");
-        // The runtime goes on, as a worker's does.
-        let server = &server;
-        while !server.seen().iter().any(|seen| matches!(seen, Seen::Closed(_))) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        closed(&server, 1).await;
     });
     let closed = server.wait_for("the end of the connection", |seen| matches!(seen, Seen::Closed(_)));
     assert!(
@@ -188,9 +195,7 @@ fn a_response_left_unread_closes_its_connection_and_nothing_else() {
     let pool = pool_to(&server, |_| {});
     block_on(async {
         assert_eq!(said(pool.call(call("cancel", request(&server, "POST", "\n\nhalf"))).await), "cancelled");
-        while !server.seen().iter().any(|seen| matches!(seen, Seen::Closed(_))) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        closed(&server, 1).await;
     });
     assert_eq!(server.requests(), Vec::<String>::new(), "no complete request arrived");
 }
