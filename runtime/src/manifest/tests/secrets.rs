@@ -115,7 +115,6 @@ fn settings_and_variables_are_hidden_even_where_they_are_written_out() {
         "env: { KEY: hunter2, 1A: hunter2, A-B: hunter2 }",
         "env: { KEY: \"hunter2\\0\" }",
         "env: hunter2",
-        "env: { KEY: { hunter2: x } }",
         "config: { a: \"${file:secret}\", b: [\"${file:secret}\"] }",
         "allow: { http: [\"${file:secret}\"], httpCa: \"${file:secret}\" }",
     ] {
