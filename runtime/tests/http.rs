@@ -69,7 +69,7 @@ fn request_bytes_are_a_budget() {
 fn response_bytes_are_a_budget() {
     let body = "y".repeat(300_000);
     let server = Server::start(move |number, _| if number == 0 { ok(&body[..200_000]) } else { ok(&body) });
-    let pool = pool_to(&server, |_| {});
+    let pool = pool_to(&server, |spec| spec.limits.output = 1 << 20);
     assert_eq!(said(block_on(pool.call(call("send", request(&server, "GET", ""))))).len(), "200 ".len() + 200_000);
     let over = block_on(pool.call(call("send", request(&server, "GET", ""))));
     fails(over, FailureClass::Budget, "HTTP response bytes budget of 256 KiB exceeded");
@@ -169,7 +169,9 @@ fn a_slow_drip_is_bounded_by_the_attempts_time() {
     fails(report, FailureClass::Timeout, "longer than the timeout of 500ms");
     server.wait_for("the end of the connection", |seen| matches!(seen, Seen::Closed(_)));
     let report = block_on(pool.call(call("send", request(&server, "GET", "\nbetween-bytes-timeout: 5"))));
-    assert!(said(report).contains("ConnectionReadTimeout"), "the guest's own bound");
+    // wasmtime-wasi-http tells a stream's error as text only.
+    let answer = said(report);
+    assert!(answer.to_lowercase().contains("timeout"), "the guest's own bound: {answer}");
 }
 
 #[test]
@@ -177,7 +179,9 @@ fn a_request_left_open_is_broken_off_and_its_instance_retired() {
     let server = Server::start(|_, _| Reply::Silence);
     let pool = pool_to(&server, |_| {});
     block_on(async {
-        assert_eq!(said(pool.call(call("leave-open", request(&server, "POST", "\n\nhalf"))).await), "begun");
+        // More than fits between the guest and the server: it returns while the body is on its way.
+        let half = request(&server, "POST", "\nbody: 50000");
+        assert_eq!(said(pool.call(call("leave-open", half)).await), "begun");
         assert_eq!(pool.idle(), 0, "the instance is gone");
         closed(&server, 1).await;
     });
@@ -190,11 +194,12 @@ fn a_request_left_open_is_broken_off_and_its_instance_retired() {
 }
 
 #[test]
-fn a_response_left_unread_closes_its_connection_and_nothing_else() {
+fn a_request_that_the_guest_cancels_is_broken_off() {
     let server = Server::start(|_, _| Reply::Silence);
     let pool = pool_to(&server, |_| {});
     block_on(async {
-        assert_eq!(said(pool.call(call("cancel", request(&server, "POST", "\n\nhalf"))).await), "cancelled");
+        let half = request(&server, "POST", "\nbody: 50000");
+        assert_eq!(said(pool.call(call("cancel", half)).await), "cancelled");
         closed(&server, 1).await;
     });
     assert_eq!(server.requests(), Vec::<String>::new(), "no complete request arrived");
@@ -202,11 +207,10 @@ fn a_response_left_unread_closes_its_connection_and_nothing_else() {
 
 #[test]
 fn a_server_that_is_not_there_is_an_error_that_the_guest_sees() {
-    let server = Server::start(|_, _| ok("x"));
-    let (pool, request) = (pool_to(&server, |_| {}), request(&server, "GET", ""));
-    drop(server);
-    let answer = said(block_on(pool.call(call("send", request))));
-    assert!(answer.contains("Connection"), "{answer}");
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let pool = pool_of(&reaching(&[&format!("http://{nobody}")]));
+    let answer = said(block_on(pool.call(call("send", format!("GET http {nobody} /")))));
+    assert!(answer.contains("ConnectionRefused"), "{answer}");
 }
 
 #[test]

@@ -205,6 +205,7 @@ fn tricks_of_the_request_reach_nothing() {
 fn what_a_name_resolves_to_is_checked_when_it_is_dialled() {
     let trap = Trap::set();
     let name = format!("http://rebind.test:{}", trap.port());
+    let module = engine().load(&reaching(&[&name])).unwrap_or_else(|error| panic!("{error}"));
     for answer in [
         &["127.0.0.1"][..],
         &["::1"],
@@ -223,7 +224,7 @@ fn what_a_name_resolves_to_is_checked_when_it_is_dialled() {
         &["255.255.255.255"],
     ] {
         let names = Names::answering(&[answer]);
-        let pool = pool_with(&reaching(&[&name]), &names);
+        let pool = Pool::with_resolver(Arc::clone(&module), Arc::clone(&names) as Arc<dyn Resolve>);
         let said = send(&pool, &format!("GET http rebind.test:{} /", trap.port()));
         assert!(said.contains("DestinationIpProhibited"), "{answer:?}: {said}");
         assert_eq!(names.asked(), 1, "{answer:?}: resolved once");

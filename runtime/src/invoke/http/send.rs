@@ -76,13 +76,14 @@ fn received(
 
 fn of_hyper(error: &hyper::Error) -> Error {
     // A body of ours that ended in an error: the guest gave it up, or it was too large.
-    let own = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Error>());
-    match own {
+    let source = std::error::Error::source(error);
+    let reset = source.is_some_and(|source| source.is::<std::io::Error>());
+    match source.and_then(|source| source.downcast_ref::<Error>()) {
         Some(Error::HttpRequestBodySize(size)) => Error::HttpRequestBodySize(*size),
         Some(_) => Error::ConnectionTerminated,
         None if error.is_parse_too_large() => Error::HttpResponseHeaderSectionSize(None),
         None if error.is_parse() => Error::HttpProtocolError,
-        None if error.is_incomplete_message() || error.is_closed() || error.is_canceled() => {
+        None if reset || error.is_incomplete_message() || error.is_closed() || error.is_canceled() => {
             Error::ConnectionTerminated
         }
         None => Error::HttpProtocolError,
