@@ -83,9 +83,9 @@ fn target(given: Option<&PathAndQuery>) -> Result<Uri, (Error, String)> {
     if text.len() > TARGET {
         return Err((Error::HttpRequestUriTooLong, format!("request refused: the path is longer than {TARGET} bytes")));
     }
-    let path = PathAndQuery::try_from(text);
-    let uri = path.and_then(|path| Ok(Uri::from(path)));
-    uri.map_err(|_| (Error::HttpRequestUriInvalid, "request refused: the path is malformed".to_owned()))
+    PathAndQuery::try_from(text)
+        .map(Uri::from)
+        .map_err(|_| (Error::HttpRequestUriInvalid, "request refused: the path is malformed".to_owned()))
 }
 
 /// The bytes of the fields.
