@@ -121,6 +121,19 @@ fn a_connection_that_the_server_closed_is_replaced_without_the_guest_noticing() 
 }
 
 #[test]
+fn a_connection_that_was_closed_while_the_thread_was_busy_is_replaced() {
+    let server = Server::start(|_, _| Reply::SayAndClose(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx".to_vec()));
+    let pool = pool_to(&server, |_| {});
+    block_on(async {
+        assert_eq!(said(pool.call(call("send", request(&server, "POST", "\n\nbody"))).await), "200 x");
+        // While the worker's thread is busy elsewhere: the client has not noticed yet when it sends.
+        server.wait_for("the end of the connection", |seen| matches!(seen, Seen::Closed(_)));
+        assert_eq!(said(pool.call(call("send", request(&server, "POST", "\n\nbody"))).await), "200 x");
+    });
+    assert_eq!((server.connections(), server.requests().len()), (2, 2));
+}
+
+#[test]
 fn a_request_that_may_have_arrived_is_not_sent_again() {
     let server = Server::start(|number, _| if number == 0 { ok("x") } else { Reply::SayAndClose(Vec::new()) });
     let pool = pool_to(&server, |_| {});
