@@ -45,7 +45,7 @@ pub enum FailureClass {
     Trap,
     /// Longer than the handler's `timeout`.
     Timeout,
-    /// Over a budget: memory, CPU time, stack, input.
+    /// Over a budget: memory, CPU time, stack, input, HTTP.
     Budget,
     /// What it returned is too large, malformed, not allowed, or could not be published.
     Output,

@@ -56,6 +56,13 @@
 //! Lines written with `println!` and `eprintln!` become log lines of the host
 //! that carry the route's name.
 //!
+//! # Settings and requests
+//! [`config::get`] reads what the manifest gives under `config` and `secrets`;
+//! environment variables that it names are there as usual. For HTTP and the
+//! key-value store use any crate for WASI 0.2 that imports `wasi:http` and
+//! `wasi:keyvalue`, or generate bindings from the packages in the project's `wit/`.
+//! Whatever is imported has to be granted in the manifest.
+//!
 //! # Tests
 //! The function stays an ordinary function, and the handler runs on the build
 //! machine without WebAssembly: see [`testing`].
@@ -66,6 +73,7 @@ mod allocator;
 #[doc(hidden)]
 pub mod bindings;
 mod call;
+pub mod config;
 mod data;
 mod delivery;
 mod event;

@@ -42,6 +42,12 @@ pub fn handle<H: Handler>(event: &Event, delivery: &Delivery) -> Result<Vec<Outp
     H::handle(event, delivery)
 }
 
+/// Gives [`config::get`](crate::config::get) a value, for the rest of this thread.
+#[cfg(not(target_arch = "wasm32"))]
+pub fn config(name: impl Into<String>, value: impl Into<String>) {
+    crate::config::host::set(name.into(), value.into());
+}
+
 /// An event of this type with id `test-1`, source `/test` and no data.
 pub fn event(type_: impl Into<String>) -> EventBuilder {
     let (id, source) = ("test-1".to_owned(), "/test".to_owned());

@@ -93,3 +93,16 @@ fn an_event_can_be_passed_on() {
     let outputs = testing::handle::<public::passed_on>(&order("o-1"), &testing::delivery().build()).unwrap();
     assert_eq!(outputs, [Output::from(order("o-1"))]);
 }
+
+#[handler]
+fn configured() -> Result<Output, Failure> {
+    Ok(Output::event("priced").subject(outrigger_handler::config::get("currency")?.unwrap_or_default()))
+}
+
+#[test]
+fn settings_are_given_by_the_test() {
+    let call = || testing::handle::<configured>(&testing::event("t").build(), &testing::delivery().build());
+    assert_eq!(call().unwrap()[0].event.subject.as_deref(), Some(""));
+    testing::config("currency", "EUR");
+    assert_eq!(call().unwrap()[0].event.subject.as_deref(), Some("EUR"));
+}

@@ -67,17 +67,22 @@ async fn attempt(pool: &Pool, call: Call, started: Instant) -> (Outcome, Duratio
     }
     let _beat = pool.clock().pulse().begin();
     let mut instance = pool.take();
-    instance.begin(Arc::clone(&call.fence), &call.route);
+    let deadline = started + limits.timeout;
+    instance.begin(Arc::clone(&call.fence), &call.route, deadline);
     let meter = Arc::clone(&instance.meter);
-    let end =
-        drive(invoke(&mut instance, module, &call), &meter, pool.clock(), started, started + limits.timeout).await;
+    let end = drive(invoke(&mut instance, module, &call), &meter, pool.clock(), started, deadline).await;
     instance.log.end();
     let outcome = match end {
         End::Done(Ok(answer)) => {
+            let exceeded = instance.exceeded();
             pool.put_back(instance, Instant::now());
-            match answer {
-                Ok(returned) => outputs::check(returned, limits).map_or_else(classify::bad_output, Outcome::Handled),
-                Err(failure) => classify::of_answer(failure),
+            match (exceeded, answer) {
+                // Whatever the handler made of it.
+                (Some(budget), _) => classify::http_exceeded(budget, limits),
+                (None, Ok(returned)) => {
+                    outputs::check(returned, limits).map_or_else(classify::bad_output, Outcome::Handled)
+                }
+                (None, Err(failure)) => classify::of_answer(failure),
             }
         }
         // From here on the instance is dropped: what its memory holds is unknown.

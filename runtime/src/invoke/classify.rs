@@ -7,6 +7,7 @@ use wasmtime::{Error, PoolConcurrencyLimitError, Trap};
 use wasmtime_wasi::I32Exit;
 
 use super::bindings::{FailureResult, RetryResult};
+use super::http::Exceeded;
 use super::interrupt::Interrupt;
 use super::limits::Denied;
 use crate::manifest::Limits;
@@ -27,6 +28,8 @@ pub(super) struct Circumstances<'a> {
     pub limits: &'a Limits,
     /// What the attempt was denied, if anything.
     pub denied: Option<Denied>,
+    /// The budget of HTTP that it exceeded, if any.
+    pub http: Option<Exceeded>,
     /// The last of its standard error.
     pub stderr: &'a dyn Fn() -> String,
 }
@@ -47,6 +50,9 @@ pub(super) fn of_error(error: &Error, circumstances: &Circumstances<'_>) -> Outc
         Some(Denied::Memory) => return over_budget("memory", memory.to_string()),
         Some(Denied::Table) => return over_budget("memory", format!("{memory} (by a table)")),
         None => {}
+    }
+    if let Some(budget) = circumstances.http {
+        return http_exceeded(budget, limits);
     }
     if let Some(I32Exit(status)) = error.downcast_ref::<I32Exit>() {
         let mut reason = format!("the handler ended itself with exit status {status}");
@@ -95,6 +101,15 @@ pub(super) fn input_too_large(size: usize, limits: &Limits) -> Outcome {
         FailureClass::Budget,
         format!("input budget of {limit} exceeded: the event and its delivery have {size} bytes"),
     )
+}
+
+/// The outcome of an attempt that sent or received more than it may.
+pub(super) fn http_exceeded(budget: Exceeded, limits: &Limits) -> Outcome {
+    match budget {
+        Exceeded::Requests => over_budget("HTTP request", limits.http_requests.to_string()),
+        Exceeded::RequestBytes => over_budget("HTTP request bytes", Bytes(limits.http_request_bytes).to_string()),
+        Exceeded::ResponseBytes => over_budget("HTTP response bytes", Bytes(limits.http_response_bytes).to_string()),
+    }
 }
 
 /// The outcome of a handler that answered with a failure.
@@ -153,10 +168,13 @@ mod tests {
         input: 1 << 20,
         output: 1 << 20,
         outputs: 100,
+        http_requests: 2,
+        http_request_bytes: 1 << 20,
+        http_response_bytes: 1 << 20,
     };
 
     fn reason(error: impl Into<Error>, denied: Option<Denied>, stderr: &str) -> (Option<FailureClass>, String) {
-        let circumstances = Circumstances { limits: &LIMITS, denied, stderr: &|| stderr.to_owned() };
+        let circumstances = Circumstances { limits: &LIMITS, denied, http: None, stderr: &|| stderr.to_owned() };
         match of_error(&error.into(), &circumstances) {
             Outcome::Failed(failure) => (Some(failure.class), failure.reason.into_owned()),
             other => (None, format!("{other:?}")),
@@ -177,6 +195,21 @@ mod tests {
         assert_eq!(oom, (Some(FailureClass::Budget), "memory budget of 64 MiB exceeded".into()));
         let table = reason(I32Exit(1), Some(Denied::Table), "");
         assert_eq!(table.1, "memory budget of 64 MiB (by a table) exceeded");
+    }
+
+    #[test]
+    fn a_budget_of_http_is_named_whatever_the_guest_did_then() {
+        let over = |budget| {
+            let circumstances =
+                Circumstances { limits: &LIMITS, denied: None, http: Some(budget), stderr: &String::new };
+            match of_error(&Trap::UnreachableCodeReached.into(), &circumstances) {
+                Outcome::Failed(Failure { class: FailureClass::Budget, reason, .. }) => reason.into_owned(),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(over(Exceeded::Requests), "HTTP request budget of 2 exceeded");
+        assert_eq!(over(Exceeded::RequestBytes), "HTTP request bytes budget of 1 MiB exceeded");
+        assert_eq!(over(Exceeded::ResponseBytes), "HTTP response bytes budget of 1 MiB exceeded");
     }
 
     #[test]

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 use tokio::sync::Semaphore;
 use wasmtime::{AsContextMut, Store};
 
 use super::bindings::{Answer, DeliveryParam, EventParam, Handle};
+use super::capabilities::Shared;
 use super::classify::Circumstances;
 use super::guest::Guest;
+use super::http::{Exceeded, Outgoing};
 use super::interrupt::on_epoch;
 use super::load::Module;
 use super::meter::Meter;
@@ -30,26 +33,29 @@ pub(super) struct Instance {
 
 impl Instance {
     /// A store under the module's limits, without an instance in it yet.
-    pub(super) fn new(module: &Module, turns: Arc<Semaphore>) -> Instance {
+    pub(super) fn new(module: &Module, shared: &Shared, turns: Arc<Semaphore>) -> Instance {
         let log = Arc::new(Log::new(Arc::clone(module.name()), Arc::clone(module.log_rate())));
         let meter = Arc::new(Meter::new(turns));
         let limits = module.limits();
-        let guest = Guest::new(limits, Arc::clone(&log), Arc::clone(&meter));
+        let guest = Guest::new(limits, module.grants(), shared, Arc::clone(&log), Arc::clone(&meter));
         let mut store = Store::new(module.engine(), guest);
         store.limiter(|guest| &mut guest.memory);
         store.epoch_deadline_callback(on_epoch);
-        store.set_hostcall_fuel(outputs::fuel(limits));
+        store.set_hostcall_fuel(outputs::fuel(limits).saturating_add(module.grants().largest_argument()));
         store.set_max_component_handles(HANDLES);
         Instance { store, handle: None, meter, log, calls: 0 }
     }
 
-    /// Begins an attempt.
-    pub(super) fn begin(&mut self, fence: Arc<AtomicBool>, route: &Arc<str>) {
+    /// Begins an attempt that has to answer by `deadline`.
+    pub(super) fn begin(&mut self, fence: Arc<AtomicBool>, route: &Arc<str>, deadline: Instant) {
         self.meter.reset();
         self.log.begin(route);
         let guest = self.store.data_mut();
         guest.memory.begin();
         guest.watch.fence = fence;
+        if let Some(http) = &mut guest.http {
+            http.begin(deadline);
+        }
         // The store would trap at once without one; from here on the callback renews it.
         self.store.set_epoch_deadline(1);
     }
@@ -92,7 +98,18 @@ impl Instance {
 
     /// What is known of the attempt beside its error.
     pub(super) fn circumstances<'a>(&self, module: &'a Module, stderr: &'a dyn Fn() -> String) -> Circumstances<'a> {
-        Circumstances { limits: module.limits(), denied: self.store.data().memory.denied(), stderr }
+        let guest = self.store.data();
+        Circumstances { limits: module.limits(), denied: guest.memory.denied(), http: self.exceeded(), stderr }
+    }
+
+    /// The budget of HTTP that the attempt exceeded.
+    pub(super) fn exceeded(&self) -> Option<Exceeded> {
+        self.store.data().http.as_ref()?.exceeded()
+    }
+
+    /// Whether a request of the attempt has not ended.
+    pub(super) fn has_open_requests(&self) -> bool {
+        self.store.data().http.as_ref().is_some_and(Outgoing::has_open_requests)
     }
 
     /// Bytes of memory and tables that it holds.

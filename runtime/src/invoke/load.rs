@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 
 use super::bindings::{FUNCTION, INTERFACE};
+use super::capabilities::{Grants, Shared};
 use super::classify::{self, Circumstances};
 use super::drive::{End, drive};
 use super::engine::Engine;
@@ -17,7 +18,6 @@ use super::guest::Guest;
 use super::instance::Instance;
 use super::meter::Clock;
 use super::output_log::Rate;
-use super::plumbing;
 use crate::compile::{CompileError, Compiled};
 use crate::manifest::{Handler, Instance as Reuse, Limits};
 use crate::outcome::Outcome;
@@ -87,6 +87,14 @@ pub enum LoadError {
         /// Where they differ.
         reason: String,
     },
+    /// What the manifest grants cannot be granted on this machine.
+    #[error("{handler} cannot be loaded: {reason}")]
+    Grant {
+        /// The handler.
+        handler: Arc<str>,
+        /// What is missing, and what to do.
+        reason: String,
+    },
     /// Its first instance did not start.
     #[error("{} does not start: {reason}", path.display())]
     Start {
@@ -103,6 +111,7 @@ pub struct Module {
     name: Arc<str>,
     digest: String,
     limits: Limits,
+    grants: Grants,
     reuse: Reuse,
     concurrency: usize,
     pre: InstancePre<Guest>,
@@ -124,16 +133,19 @@ impl Engine {
         let path = || spec.module.clone();
         let (found, Compiled { component, .. }) = self.compile(&spec.module, spec.sha256)?;
         let export = self.export(&component, path)?;
-        self.imports(&component, path)?;
-        let pre = self
-            .linker()
-            .instantiate_pre(&component)
+        let ungranted = |reason| LoadError::Grant { handler: Arc::clone(&spec.name), reason };
+        let grants = Grants::of(spec).map_err(ungranted)?;
+        self.imports(&component, &grants, &spec.name, path)?;
+        let linker = grants.linker(self.linker());
+        let pre = linker
+            .and_then(|linker| linker.instantiate_pre(&component))
             .map_err(|error| LoadError::Type { path: path(), reason: format!("{error:#}") })?;
         let module = Arc::new(Module {
             engine: self.clone(),
             name: Arc::clone(&spec.name),
             digest: found,
             limits: spec.limits,
+            grants,
             reuse: spec.instance,
             concurrency: spec.concurrency.max(1),
             pre,
@@ -185,10 +197,16 @@ impl Engine {
         })
     }
 
-    fn imports(&self, component: &Component, path: impl Fn() -> PathBuf) -> Result<(), LoadError> {
+    fn imports(
+        &self,
+        component: &Component,
+        grants: &Grants,
+        handler: &str,
+        path: impl Fn() -> PathBuf,
+    ) -> Result<(), LoadError> {
         let component_type = component.component_type();
         for (import, _) in component_type.imports(self.wasmtime()) {
-            if let Some(reason) = plumbing::refusal(import) {
+            if let Some(reason) = grants.refusal(import, handler) {
                 return Err(LoadError::Import { path: path(), import: import.to_owned(), reason });
             }
         }
@@ -216,6 +234,10 @@ impl Module {
     /// since it was loaded.
     pub fn swallowed_output(&self) -> u64 {
         self.log_rate.swallowed()
+    }
+
+    pub(super) fn grants(&self) -> &Grants {
+        &self.grants
     }
 
     pub(super) fn reuse(&self) -> Reuse {
@@ -264,9 +286,10 @@ impl Module {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Refused::Start(error.to_string()))?;
         let clock = self.clock();
-        let mut instance = Instance::new(self, Arc::new(Semaphore::new(1)));
-        instance.begin(Arc::default(), &"".into());
-        let (meter, now) = (Arc::clone(&instance.meter), Instant::now());
+        let now = Instant::now();
+        let mut instance = Instance::new(self, &Shared::for_trial(&self.grants), Arc::new(Semaphore::new(1)));
+        instance.begin(Arc::default(), &"".into(), now + self.limits.timeout);
+        let meter = Arc::clone(&instance.meter);
         let _beat = clock.pulse().begin();
         let start = instance.start(self);
         let end = runtime.block_on(drive(start, &meter, &clock, now, now + self.limits.timeout));

@@ -8,17 +8,22 @@
 //! lowers the event into it (`call`, `bindings`), polls it under its deadline and
 //! CPU budget (`drive`, `meter`, `interrupt`), lifts and checks what it returns
 //! (`outputs`), and names what went wrong (`classify`). A module becomes runnable
-//! in [`Engine::load`] (`load`, `plumbing`).
+//! in [`Engine::load`] (`load`), linked with what it may import: what every
+//! runtime needs and what has no power (`plumbing`), and what the manifest grants
+//! (`capabilities`, `http`, `keyvalue`).
 
 mod bindings;
 mod call;
+mod capabilities;
 mod classify;
 mod drive;
 mod engine;
 mod escape;
 mod guest;
+mod http;
 mod instance;
 mod interrupt;
+mod keyvalue;
 mod limits;
 mod load;
 mod meter;
@@ -31,5 +36,6 @@ mod ticker;
 pub use call::{Call, Report};
 pub(crate) use engine::engine_that_compiles;
 pub use engine::{Engine, EngineError, Sizing};
+pub use http::{Addresses, Resolve, System};
 pub use load::{LoadError, Module};
 pub use pool::Pool;

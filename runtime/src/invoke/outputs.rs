@@ -155,6 +155,9 @@ mod tests {
         input: 1 << 20,
         output: 1000,
         outputs: 2,
+        http_requests: 0,
+        http_request_bytes: 0,
+        http_response_bytes: 0,
     };
 
     fn output() -> OutputResult {

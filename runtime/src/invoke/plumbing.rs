@@ -9,6 +9,7 @@ use wasmtime_wasi::WasiCtx;
 
 use super::guest::Guest;
 use super::output_log::{Log, Stream};
+use crate::manifest::Config;
 
 /// Random bytes that one call of a guest may ask for.
 const RANDOM_BYTES: u64 = 64 * 1024;
@@ -17,10 +18,15 @@ const RANDOM_BYTES: u64 = 64 * 1024;
 /// a version, and some tools leave it out.
 const LOGGING: [&str; 2] = ["wasi:logging/logging@0.1.0-draft", "wasi:logging/logging"];
 
-/// A WASI context with no arguments, no environment, a closed standard input, no
-/// folders and no network; standard output and error become log lines.
-pub(super) fn powerless(log: &Arc<Log>) -> WasiCtx {
-    WasiCtx::builder()
+/// A WASI context with no arguments, no environment but what the manifest gives,
+/// a closed standard input, no folders and no network; standard output and error
+/// become log lines.
+pub(super) fn powerless(log: &Arc<Log>, env: &Config) -> WasiCtx {
+    let mut context = WasiCtx::builder();
+    for (name, value) in env {
+        context.env(name, value.reveal());
+    }
+    context
         .stdout(Log::stream(log, Stream::Stdout))
         .stderr(Log::stream(log, Stream::Stderr))
         .allow_tcp(false)
@@ -94,9 +100,6 @@ pub(super) fn refusal(import: &str) -> Option<String> {
             let provided = version.starts_with("0.2.") && !version.contains('-');
             (!provided).then(|| "the host provides this interface at versions 0.2.x".to_owned())
         }
-        "wasi:http" | "wasi:config" | "wasi:keyvalue" => {
-            Some("it is a capability, which this version of Outrigger cannot grant".to_owned())
-        }
         _ => Some(near_miss(import)),
     }
 }
@@ -104,11 +107,16 @@ pub(super) fn refusal(import: &str) -> Option<String> {
 fn near_miss(import: &str) -> String {
     const PROVIDED: [&str; 7] =
         ["wasi:cli", "wasi:io", "wasi:clocks", "wasi:random", "wasi:filesystem", "wasi:sockets", "wasi:logging"];
+    const GRANTED: [&str; 3] = ["wasi:http", "wasi:config", "wasi:keyvalue"];
     let package = import.split(['/', '@']).next().unwrap_or(import);
-    let nearest = PROVIDED.iter().min_by_key(|known| strsim::damerau_levenshtein(package, known));
+    let nearest = PROVIDED.iter().chain(&GRANTED).min_by_key(|known| strsim::damerau_levenshtein(package, known));
     match nearest {
         Some(known) if strsim::damerau_levenshtein(package, known) <= 3 => format!("did you mean {known}?"),
-        _ => format!("a handler may import {} and what `allow` grants, nothing else", PROVIDED.join(", ")),
+        _ => format!(
+            "a handler may import {} and, where the manifest grants them, {}; nothing else",
+            PROVIDED.join(", "),
+            GRANTED.join(", ")
+        ),
     }
 }
 
@@ -135,7 +143,7 @@ mod tests {
         assert!(says("wasi:cli/stdout@0.3.0").contains("0.2.x"));
         assert!(says("wasi:cli/stdout@0.2.0-rc-2023").contains("0.2.x"));
         assert!(says("wasi:logging/logging@0.1.0").contains("0.1.0-draft"));
-        assert!(says("wasi:http/outgoing-handler@0.2.6").contains("capability"));
+        assert!(says("wasi:key-value/store").contains("did you mean wasi:keyvalue?"));
         assert!(says("wasi:clock/monotonic-clock@0.2.0").contains("did you mean wasi:clocks?"));
         assert!(says("acme:database/client").contains("nothing else"));
     }

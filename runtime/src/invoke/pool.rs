@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 use super::call::{self, Call, Report};
+use super::capabilities::Shared;
+use super::http::{Resolve, System};
 use super::instance::Instance;
 use super::load::Module;
 use super::meter::Clock;
@@ -29,6 +31,7 @@ pub struct Pool {
     module: Arc<Module>,
     clock: Clock,
     turns: Arc<Semaphore>,
+    shared: Shared,
     /// The one used last is on top, so that idle ones stay idle.
     idle: RefCell<Vec<Idle>>,
 }
@@ -41,8 +44,14 @@ struct Idle {
 impl Pool {
     /// A pool without an instance yet: they are made when a call finds none idle.
     pub fn new(module: Arc<Module>) -> Rc<Pool> {
+        Pool::with_resolver(module, Arc::new(System::new()))
+    }
+
+    /// The same with another resolver for the names in the handler's requests.
+    pub fn with_resolver(module: Arc<Module>, resolver: Arc<dyn Resolve>) -> Rc<Pool> {
         let clock = module.clock();
-        Rc::new(Pool { module, clock, turns: Arc::new(Semaphore::new(1)), idle: RefCell::default() })
+        let shared = Shared::for_worker(module.grants(), resolver);
+        Rc::new(Pool { module, clock, turns: Arc::new(Semaphore::new(1)), shared, idle: RefCell::default() })
     }
 
     /// The module whose instances these are.
@@ -69,8 +78,12 @@ impl Pool {
         call::run(Rc::clone(self), call)
     }
 
-    /// Drops instances that have been idle for longer than `keep`.
+    /// Drops instances that have been idle for longer than `keep`, and closes
+    /// connections that have been idle for long.
     pub fn trim(&self, now: Instant, keep: Duration) {
+        if let Some(client) = &self.shared.client {
+            client.trim(now);
+        }
         self.idle.borrow_mut().retain(|idle| now.saturating_duration_since(idle.since) <= keep);
     }
 
@@ -82,12 +95,16 @@ impl Pool {
         let idle = self.idle.borrow_mut().pop();
         match idle {
             Some(idle) => idle.instance,
-            None => Instance::new(&self.module, Arc::clone(&self.turns)),
+            None => Instance::new(&self.module, &self.shared, Arc::clone(&self.turns)),
         }
     }
 
-    /// Takes an instance back whose call ended with an answer.
+    /// Takes an instance back whose call ended with an answer. One that left a
+    /// request open is dropped, and the request with it.
     pub(super) fn put_back(&self, mut instance: Instance, now: Instant) {
+        if instance.has_open_requests() {
+            return;
+        }
         instance.calls += 1;
         let full = instance.memory() > self.module.limits().memory / 100 * MEMORY_SHARE;
         if self.module.reuse() == Reuse::Warm && instance.calls < CALLS && !full {

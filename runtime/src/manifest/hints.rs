@@ -3,16 +3,10 @@
 use super::read::{Key, Problem};
 
 /// Keys that later versions know: section (the raw type's name), key, what it is for.
-const NOT_YET: [(&str, &str, &str); 5] = [
-    ("Manifest", "admin", "the management API"),
-    ("Handler", "config", "configuration of handlers"),
-    ("Allow", "http", "outgoing HTTP"),
-    ("Allow", "config", "configuration of handlers"),
-    ("Allow", "keyvalue", "the key-value capability"),
-];
+const NOT_YET: [(&str, &str, &str); 1] = [("Manifest", "admin", "the management API")];
 
 /// Keys that stand elsewhere: section, key, where.
-const ELSEWHERE: [(&str, &str, &str); 8] = [
+const ELSEWHERE: [(&str, &str, &str); 14] = [
     ("OnFailure", "undecodable", "no route is reached then: use the top-level key `undecodable`"),
     ("OnFailure", "unrouted", "no route is reached then: use the top-level key `unmatched`"),
     ("Defaults", "name", "it belongs to a route"),
@@ -21,6 +15,12 @@ const ELSEWHERE: [(&str, &str, &str); 8] = [
     ("Route", "timeout", "it is one of the handler's `limits`"),
     ("Route", "maxRetries", "it stands under `retry`"),
     ("Handler", "timeout", "it stands under `limits`"),
+    ("Handler", "http", "it stands under `allow`"),
+    ("Handler", "keyValue", "it stands under `allow`"),
+    ("Allow", "config", "it stands beside `allow`, and what is there is granted"),
+    ("Allow", "secrets", "it stands beside `allow`, and what is there is granted"),
+    ("Allow", "env", "it stands beside `allow`, and what is there is granted"),
+    ("Allow", "ca", "it is called `httpCa`"),
 ];
 
 /// The problem with a key that `section` does not have.

@@ -5,10 +5,12 @@
 //! The way: text → tree with places → `${...}` put in → raw types → checked
 //! types. Only the checked ones leave this module.
 
+mod capabilities;
 mod check;
 mod diagnostic;
 mod hints;
 mod model;
+mod origin;
 mod raw;
 mod read;
 mod schema;
@@ -18,6 +20,8 @@ use std::path::Path;
 
 pub use diagnostic::{Diagnostic, Location, Severity};
 pub use model::*;
+pub(crate) use origin::hides_ipv4;
+pub use origin::{Host, Origin, OriginError, Scheme};
 pub use schema::{schema, schema_text};
 pub(crate) use units::{show_duration, show_size};
 

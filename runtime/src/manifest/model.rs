@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use super::capabilities::{Allow, Certificates, Config, Http, KeyValue};
 use crate::outcome::FailureClass;
 
 /// A manifest that has been read, substituted and checked as a whole.
@@ -179,6 +180,10 @@ pub struct Handler {
     pub limits: Limits,
     /// What it may reach.
     pub allow: Allow,
+    /// What `wasi:config` answers: `config` and `secrets` together; `None`: not granted.
+    pub config: Option<Config>,
+    /// Its environment variables.
+    pub env: Config,
     /// When its calls are held because they fail; `None`: never.
     pub circuit: Option<Circuit>,
 }
@@ -225,13 +230,12 @@ pub struct Limits {
     pub output: usize,
     /// Number of outputs.
     pub outputs: usize,
-}
-
-/// What a handler may reach beyond its arguments.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Allow {
-    /// Topics that outputs may name, beside the route's.
-    pub topics: Vec<String>,
+    /// HTTP requests.
+    pub http_requests: usize,
+    /// Bytes of all requests together: header fields and bodies.
+    pub http_request_bytes: usize,
+    /// Bytes of all responses together: header fields and bodies.
+    pub http_response_bytes: usize,
 }
 
 /// A route: which events go to which handler, and what follows.

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub mod server;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::rc::Rc;
@@ -11,21 +13,30 @@ use std::time::Duration;
 
 use outrigger::envelope::Envelope;
 use outrigger::invoke::{Call, Engine, Module, Pool, Report, Sizing};
-use outrigger::manifest::{Allow, Handler, Instance, Limits};
+use outrigger::manifest::{Allow, Config, Handler, Http, Instance, KeyValue, Limits, Origin};
 use outrigger::outcome::{Failure, FailureClass, Outcome, Output};
 use outrigger::record::Record;
 
 /// The probe, built once per test run.
 pub fn probe() -> &'static Path {
     static PROBE: OnceLock<PathBuf> = OnceLock::new();
-    PROBE.get_or_init(|| {
-        let build = ["build", "--quiet", "--profile", "guest", "--target", "wasm32-wasip2", "-p", "guest-probe"];
-        let built = Command::new(env!("CARGO")).args(build).current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap();
-        assert!(built.success(), "the probe does not build: cargo {}", build.join(" "));
-        // target/debug/deps/<this test>
-        let target = std::env::current_exe().unwrap().ancestors().nth(3).unwrap().to_owned();
-        target.join("wasm32-wasip2/guest/guest_probe.wasm")
-    })
+    PROBE.get_or_init(|| guest("probe"))
+}
+
+/// The guest that uses what is granted, likewise.
+pub fn reach() -> &'static Path {
+    static REACH: OnceLock<PathBuf> = OnceLock::new();
+    REACH.get_or_init(|| guest("reach"))
+}
+
+fn guest(name: &str) -> PathBuf {
+    let package = format!("guest-{name}");
+    let build = ["build", "--quiet", "--profile", "guest", "--target", "wasm32-wasip2", "-p", &package];
+    let built = Command::new(env!("CARGO")).args(build).current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap();
+    assert!(built.success(), "the guest does not build: cargo {}", build.join(" "));
+    // target/debug/deps/<this test>
+    let target = std::env::current_exe().unwrap().ancestors().nth(3).unwrap().to_owned();
+    target.join(format!("wasm32-wasip2/guest/guest_{name}.wasm"))
 }
 
 /// A handler with comfortable limits.
@@ -43,10 +54,34 @@ pub fn spec() -> Handler {
             input: 1 << 20,
             output: 64 << 10,
             outputs: 10,
+            http_requests: 4,
+            http_request_bytes: 64 << 10,
+            http_response_bytes: 256 << 10,
         },
         allow: Allow::default(),
+        config: None,
+        env: Config::new(),
         circuit: None,
     }
+}
+
+/// The guest that uses capabilities, granted all of them, and these servers.
+pub fn reaching(origins: &[&str]) -> Handler {
+    let origins = origins.iter().map(|text| Origin::parse(text).unwrap_or_else(|error| panic!("{text}: {error}")));
+    let http = Http { origins: origins.collect(), ..Http::default() };
+    let key_value = Some(KeyValue { bytes: 64 << 10, entries: 4 });
+    Handler {
+        name: "reach".into(),
+        module: reach().to_owned(),
+        allow: Allow { topics: Vec::new(), http: Some(http), key_value },
+        config: Some(Config::new()),
+        ..spec()
+    }
+}
+
+/// Loads a handler and gives it a pool.
+pub fn pool_of(spec: &Handler) -> Rc<Pool> {
+    Pool::new(engine().load(spec).unwrap_or_else(|error| panic!("{error}")))
 }
 
 pub fn engine() -> Engine {

@@ -34,7 +34,9 @@ impl Check<'_> {
             instance,
             concurrency: self.count(&raw.concurrency, 32, 1..=10_000),
             limits: self.limits(&raw.limits),
-            allow: model::Allow { topics: raw.allow.value().map(|allow| self.allowed(allow)).unwrap_or_default() },
+            allow: raw.allow.value().map(|allow| self.allow(allow)).unwrap_or_default(),
+            config: self.config(raw),
+            env: self.env(&raw.env),
             circuit: self.circuit(&raw.circuit),
         })
     }
@@ -81,6 +83,9 @@ impl Check<'_> {
             input: 1 << 20,
             output: 1 << 20,
             outputs: 100,
+            http_requests: 16,
+            http_request_bytes: 1 << 20,
+            http_response_bytes: 4 << 20,
         };
         let Some(raw) = field.value() else { return limits };
         let millisecond = Duration::from_millis(1);
@@ -90,6 +95,9 @@ impl Check<'_> {
         limits.input = self.size(&raw.input, limits.input, 1..=1 << 30);
         limits.output = self.size(&raw.output, limits.output, 1..=1 << 30);
         limits.outputs = self.count(&raw.outputs, limits.outputs, 0..=100_000);
+        limits.http_requests = self.count(&raw.http_requests, limits.http_requests, 0..=10_000);
+        limits.http_request_bytes = self.size(&raw.http_request_bytes, limits.http_request_bytes, 1..=1 << 30);
+        limits.http_response_bytes = self.size(&raw.http_response_bytes, limits.http_response_bytes, 1..=1 << 30);
         if let (Some(cpu), Some(_)) = (raw.cpu_time.given(), raw.timeout.given())
             && limits.cpu_time > limits.timeout
         {
@@ -101,10 +109,5 @@ impl Check<'_> {
             self.problems.error(input.at, message, "raise `memory` or lower `input`");
         }
         limits
-    }
-
-    fn allowed(self, allow: &raw::Allow) -> Vec<String> {
-        let topics = allow.topics.value().map_or(&[][..], Vec::as_slice).iter().filter_map(Field::given);
-        topics.filter(|topic| self.topic_name(&topic.value, topic.shown(), topic.at)).map(|t| t.value.clone()).collect()
     }
 }

@@ -2,6 +2,7 @@
 //! the problems and goes on, with a default where the value is unusable, so
 //! that one run shows everything.
 
+mod capabilities;
 mod circuit;
 mod compile;
 mod filter;
@@ -48,7 +49,9 @@ pub(super) fn check(raw: &raw::Manifest, root: Place, base: &Path, problems: &Pr
     let kafka = kafka.and_then(|kafka| check.kafka(kafka, &sources));
 
     let raw_handlers = check.require(&raw.handlers, "handlers", root, "add `handlers:`, by name, each with a `module`");
-    let handlers = raw_handlers.map(|given| check.handlers(&given.value)).unwrap_or_default();
+    let probes = check.probes(&raw.probes);
+    let mut handlers = raw_handlers.map(|given| check.handlers(&given.value)).unwrap_or_default();
+    capabilities::reserve_ports(&mut handlers, probes);
     let names = raw_handlers.map(|given| given.value.keys().cloned().collect()).unwrap_or_default();
     let raw_routes = check.require(&raw.routes, "routes", root, "add `routes:`, each with name, match and handler");
     let no_defaults = raw::Defaults::default();
@@ -83,7 +86,7 @@ pub(super) fn check(raw: &raw::Manifest, root: Place, base: &Path, problems: &Pr
         drain_timeout,
         buffer: model::Buffer { records: check.count(&buffer.records, 10_000, 1..=10_000_000), bytes },
         total_bytes: check.total_bytes(buffer, bytes),
-        probes: check.probes(&raw.probes),
+        probes,
         compile: check.compile(&raw.compile),
     })
 }

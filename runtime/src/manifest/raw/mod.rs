@@ -3,6 +3,7 @@
 //!
 //! The doc comments are the descriptions in the schema.
 
+mod capabilities;
 mod circuit;
 mod compile;
 mod filter;
@@ -14,6 +15,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub(super) use capabilities::{Allow, Setting};
 pub(super) use circuit::{Circuit, CircuitTable};
 pub(super) use compile::Compile;
 pub(super) use filter::Match;
@@ -189,6 +191,18 @@ pub(super) struct Handler {
     /// What it may reach beyond its arguments.
     #[serde(default)]
     pub allow: Field<Allow>,
+    /// Settings that the handler reads through `wasi:config`. Their values are never shown.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, Setting>")]
+    pub config: Field<BTreeMap<String, Field<String>>>,
+    /// The same for what is secret: also hidden in messages about the manifest.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, Setting>")]
+    pub secrets: Field<BTreeMap<String, Field<String>>>,
+    /// Its environment variables; it has no others. Hidden like `secrets`.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, Setting>")]
+    pub env: Field<BTreeMap<String, Field<String>>>,
     /// When its calls are held because they fail; `false`: never.
     #[serde(default)]
     pub circuit: Field<Circuit>,
@@ -232,16 +246,18 @@ pub(super) struct Limits {
     #[serde(default)]
     #[schemars(range(min = 0, max = 100_000), extend("default" = 100))]
     pub outputs: Field<u64>,
-}
-
-/// What a handler may reach beyond its arguments.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Allow {
-    /// Topics that outputs may name, beside the route's `output`.
+    /// The number of HTTP requests.
     #[serde(default)]
-    #[schemars(extend("default" = []))]
-    pub topics: Field<Vec<Field<String>>>,
+    #[schemars(range(min = 0, max = 10_000), extend("default" = 16))]
+    pub http_requests: Field<u64>,
+    /// All HTTP requests together: header fields and bodies.
+    #[serde(default)]
+    #[schemars(extend("default" = "1MiB"))]
+    pub http_request_bytes: Field<Size>,
+    /// All HTTP responses together: header fields and bodies.
+    #[serde(default)]
+    #[schemars(extend("default" = "4MiB"))]
+    pub http_response_bytes: Field<Size>,
 }
 
 /// What becomes of a record that no handler sees.

@@ -166,11 +166,16 @@ fn mark(node: &mut Node, places: &HashSet<Place>) {
 }
 
 /// Whether a key says that its value is a secret. `properties` holds the
-/// passwords of the connection, so a key that was probably meant to be it counts.
+/// passwords of the connection, so a key that was probably meant to be it
+/// counts; `env` may hold anything.
 fn is_secret(key: &str) -> bool {
     const WORDS: [&str; 8] = ["password", "passphrase", "secret", "token", "credential", "pem", "jaas", "sasl"];
     let key = key.to_lowercase();
-    WORDS.iter().any(|word| key.contains(word)) || strsim::damerau_levenshtein(&key, "properties") <= 3
+    if key == "env" {
+        return true;
+    }
+    WORDS.iter().any(|word| key.contains(word))
+        || ["properties", "secrets"].iter().any(|section| strsim::damerau_levenshtein(&key, section) <= 3)
 }
 
 /// Where the first key of the line that calls its value a secret ends: the

@@ -21,7 +21,34 @@ const BROKEN: &[(&str, &[(&str, &str)])] = &[
     ("unknown_key", &[("handler: h", "handler: h, retires: 3")]),
     ("unknown_key_without_a_near_one", &[("groupId: g", "groupId: g\n  colour: red")]),
     ("key_of_a_later_version", &[("routes:", "admin: { listen: 127.0.0.1:9465 }\nroutes:")]),
-    ("capability_of_a_later_version", &[("enrich.wasm }", "enrich.wasm, allow: { http: [] }, config: {} }")]),
+    (
+        "origins",
+        &[(
+            "enrich.wasm }",
+            "enrich.wasm, allow: { http: [api.example.com, \"ftp://h\", \"https://h/v1\", \"https://*.h\",\n    \
+             \"http://u:p@h\", \"http://H\", \"http://h:\", \"http://0x7f.1\", \"http://[::ffff:10.0.0.1]\",\n    \
+             \"http://localhost:8080\", \"https://h\", \"https://h:443\", \"http://0.0.0.0\", \"https://\"] } }",
+        )],
+    ),
+    ("ca_without_http", &[("enrich.wasm }", "enrich.wasm, allow: { httpCa: certs/ca.pem } }")]),
+    ("ca_missing", &[("enrich.wasm }", "enrich.wasm, allow: { http: [], httpCa: certs/no.pem } }")]),
+    ("ca_empty", &[("enrich.wasm }", "enrich.wasm, allow: { http: [], httpCa: secret } }")]),
+    ("capabilities_elsewhere", &[("enrich.wasm }", "enrich.wasm, http: [], allow: { config: {}, key_value: {} } }")]),
+    (
+        "settings",
+        &[(
+            "enrich.wasm }",
+            "enrich.wasm, config: { a: 1, \"\": 2 }, secrets: { a: 3 }, env: { 1A: x, A-B: y, C: [] } }",
+        )],
+    ),
+    (
+        "capability_bounds",
+        &[(
+            "enrich.wasm }",
+            "enrich.wasm, limits: { httpRequests: 100000, httpResponseBytes: 0 }, allow: { keyValue: { bytes: 2GiB, \
+             entries: 0 } } }",
+        )],
+    ),
     ("missing_keys", &[("{ name: r, match: { type: t }, handler: h }", "{ ordering: key }")]),
     ("missing_sections", &[(MINIMAL, "apiVersion: outrigger/v1\n")]),
     ("wrong_version", &[("outrigger/v1", "outrigger/v2")]),

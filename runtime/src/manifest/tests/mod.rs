@@ -6,6 +6,7 @@ mod secrets;
 mod valid;
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use super::*;
 
@@ -33,7 +34,15 @@ pub(super) fn load_with(text: &str, env: &[(&str, &str)]) -> Loaded {
     std::fs::write(folder.path().join("handlers/enrich.wasm"), b"").unwrap();
     std::fs::write(folder.path().join("handlers/audit.wasm"), b"").unwrap();
     std::fs::write(folder.path().join("secret"), "hunter2\n").unwrap();
+    std::fs::create_dir(folder.path().join("certs")).unwrap();
+    std::fs::write(folder.path().join("certs/ca.pem"), certificate()).unwrap();
     load_in(folder.path(), text, env)
+}
+
+/// A certificate in PEM, the same for the whole run.
+fn certificate() -> &'static str {
+    static PEM: OnceLock<String> = OnceLock::new();
+    PEM.get_or_init(|| rcgen::generate_simple_self_signed(["ca.example".to_owned()]).unwrap().cert.pem())
 }
 
 pub(super) fn load_in(base: &Path, text: &str, env: &[(&str, &str)]) -> Loaded {

@@ -12,7 +12,7 @@ fn everything(loaded: &Loaded) -> String {
 }
 
 /// A manifest with a value in place of each of these, one after the other.
-const PLACES: [&str; 24] = [
+const PLACES: [&str; 29] = [
     "localhost:9092",
     "order-handlers",
     "- shop.orders",
@@ -26,6 +26,11 @@ const PLACES: [&str; 24] = [
     "cpuTime: 500ms",
     "outputs: 100",
     "[shop.orders.enriched]",
+    "httpRequests: 16",
+    "httpResponseBytes: 4MiB",
+    "httpCa: certs/ca.pem",
+    "{ bytes: 1MiB",
+    "httpRequestBytes: 1MiB",
     "- name: order-created",
     "handler: enrich",
     "output: shop.orders.enriched",
@@ -97,6 +102,34 @@ fn properties_are_hidden_where_the_text_is_not_yaml() {
         assert!(loaded.is_err(), "{broken}");
         assert!(!everything(&loaded).contains("hunter2"), "{broken}: {}", everything(&loaded));
     }
+}
+
+#[test]
+fn settings_and_variables_are_hidden_even_where_they_are_written_out() {
+    for given in [
+        "secrets: { key: hunter2, key: hunter2 }",
+        "secrets: { key: [hunter2] }",
+        "secrets: hunter2",
+        "secrets: { \"\": hunter2 }",
+        "secret: { key: hunter2 }",
+        "env: { KEY: hunter2, 1A: hunter2, A-B: hunter2 }",
+        "env: { KEY: \"hunter2\\0\" }",
+        "env: hunter2",
+        "config: { a: \"${file:secret}\", b: [\"${file:secret}\"] }",
+        "allow: { http: [\"${file:secret}\"], httpCa: \"${file:secret}\" }",
+    ] {
+        let loaded = load(&MINIMAL.replace("enrich.wasm }", &format!("enrich.wasm, {given} }}")));
+        assert!(loaded.is_err(), "{given}");
+        assert!(!everything(&loaded).contains("hunter2"), "{given}: {}", everything(&loaded));
+    }
+}
+
+#[test]
+fn settings_are_hidden_in_a_manifest_that_holds() {
+    let given = "config: { a: hunter2 }, secrets: { b: hunter2 }, env: { C: hunter2 }";
+    let loaded = load(&MINIMAL.replace("enrich.wasm }", &format!("enrich.wasm, {given} }}")));
+    assert!(loaded.is_ok(), "{}", rendered(&loaded));
+    assert!(!everything(&loaded).contains("hunter2"));
 }
 
 #[test]

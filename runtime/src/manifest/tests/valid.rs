@@ -40,8 +40,13 @@ fn the_smallest_has_all_the_defaults() {
         input: 1 << 20,
         output: 1 << 20,
         outputs: 100,
+        http_requests: 16,
+        http_request_bytes: 1 << 20,
+        http_response_bytes: 4 << 20,
     };
     assert_eq!(handler.limits, limits);
+    assert_eq!(handler.allow, Allow::default(), "nothing is granted");
+    assert_eq!((&handler.config, handler.env.len()), (&None, 0));
 
     let circuit = Circuit {
         consecutive_failures: 20,
@@ -84,6 +89,15 @@ fn the_full_one_says_everything() {
     assert_eq!(manifest.kafka.topics[2].start_from, Some(StartFrom::Latest));
     assert_eq!(manifest.handlers["enrich"].sha256.map(|digest| (digest[0], digest[31])), Some((0x9f, 0x08)));
     assert_eq!(manifest.handlers["audit"].circuit, None);
+    let enrich = &manifest.handlers["enrich"];
+    let http = enrich.allow.http.as_ref().unwrap();
+    let origins: Vec<String> = http.origins.iter().map(Origin::to_string).collect();
+    assert_eq!(origins, ["https://rates.example.com", "http://127.0.0.1:8080"]);
+    assert_eq!((http.ca.as_ref().map(|ca| ca.0.len()), &*http.own_ports), (Some(1), &[9464][..]));
+    assert_eq!(enrich.allow.key_value, Some(KeyValue { bytes: 1 << 20, entries: 10_000 }));
+    let config: Vec<(&str, &str)> = enrich.config.iter().flatten().map(|(n, v)| (n.as_str(), v.reveal())).collect();
+    assert_eq!(config, [("apiToken", "hunter2"), ("currency", "EUR")]);
+    assert_eq!(enrich.env["TZ"].reveal(), "UTC");
     assert_eq!(manifest.unmatched, Unhandled::Drop);
     let CacheFolder::At(cache) = &manifest.compile.cache else { panic!("{:?}", manifest.compile) };
     assert!(cache.is_absolute() && cache.ends_with("cache"), "beside the manifest: {cache:?}");
@@ -192,4 +206,22 @@ fn a_loop_can_be_accepted() {
 fn words_that_are_dialects_can_be_attributes() {
     let text = MINIMAL.replace("match: { type: t }", "match: { exact: { prefix: x } }");
     assert_eq!(valid(&text).routes[0].filter, Filter::Exact(vec![("prefix".to_owned(), "x".to_owned())]));
+}
+
+#[test]
+fn an_empty_grant_is_a_grant() {
+    let text = MINIMAL.replace("enrich.wasm }", "enrich.wasm, allow: { http: [], keyValue: {} }, config: {} }");
+    let manifest = valid(&text);
+    let handler = &manifest.handlers["h"];
+    assert_eq!(handler.allow.http, Some(Http::default()));
+    assert_eq!(handler.allow.key_value, Some(KeyValue { bytes: 1 << 20, entries: 10_000 }));
+    assert_eq!(handler.config, Some(Config::new()));
+}
+
+#[test]
+fn settings_may_be_numbers() {
+    let text = MINIMAL.replace("enrich.wasm }", "enrich.wasm, config: { rate: 0.19, on: true }, env: { N: 7 } }");
+    let handler = &valid(&text).handlers["h"];
+    let config = handler.config.as_ref().unwrap();
+    assert_eq!((config["rate"].reveal(), config["on"].reveal(), handler.env["N"].reveal()), ("0.19", "true", "7"));
 }
