@@ -8,6 +8,7 @@
 mod check;
 mod diagnostic;
 mod hints;
+mod memory;
 mod model;
 mod raw;
 mod read;
@@ -17,6 +18,7 @@ mod units;
 use std::path::Path;
 
 pub use diagnostic::{Diagnostic, Location, Severity};
+pub use memory::GuestMemory;
 pub use model::*;
 pub use schema::{schema, schema_text};
 
