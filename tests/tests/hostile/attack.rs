@@ -172,7 +172,7 @@ pub fn all() -> Vec<Attack> {
         attack("trap", "traps always", "do=trap", "", QUICK, End::Failed("trap", "the handler panicked")),
         attack("exit", "exits", "do=exit", "", QUICK, End::Failed("trap", "exit status")),
         Attack {
-            module: |modules| modules.trapping_late(),
+            module: |modules| modules.start_traps_late(),
             ..attack(
                 "start",
                 "start function that traps in a call's own instance",

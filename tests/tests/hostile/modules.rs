@@ -1,5 +1,5 @@
-//! The modules of the attacks: a guest in Rust, the same with another start function,
-//! and components made of the text in `wat/`.
+//! The modules of the attacks: a guest in Rust, and components made of the text in `wat/`
+//! for what Rust cannot say.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,9 +10,6 @@ use tempfile::TempDir;
 
 use crate::load::millis;
 
-/// What stands in the guest where its start function is told what to do.
-const MODE: &str = "outrigger-hostile-start-mode=";
-
 /// The shell around what the text files say.
 const HANDLER: &str = include_str!("wat/handler.wat");
 
@@ -20,7 +17,7 @@ const HANDLER: &str = include_str!("wat/handler.wat");
 const ANSWER: &str = "(func (export \"handle\") (param i32) (result i32) (i32.const 0))";
 
 /// Long enough for a sidecar to start, on a machine that is busy too.
-const LATE: Duration = Duration::from_secs(30);
+const LATE: Duration = Duration::from_secs(90);
 
 /// Modules in a folder of their own.
 pub struct Modules {
@@ -40,28 +37,39 @@ impl Modules {
         guest("guest-hostile")
     }
 
-    /// The guest with a start function that does what `mode` says: `trap` or `loop`.
-    pub fn starting(&self, mode: &str) -> PathBuf {
-        self.with_mode(mode, &format!("{mode}:0000000000000"))
+    /// A module whose start function traps at once.
+    pub fn start_traps(&self) -> PathBuf {
+        self.component("start-traps", HANDLER, &format!("(func $start (unreachable)) (start $start) {ANSWER}"))
     }
 
-    /// The guest with a start function that traps from [`Modules::late`] on: the host's
-    /// trial at the start finds nothing wrong with it.
-    pub fn trapping_late(&self) -> PathBuf {
-        self.with_mode("late", &format!("late:{:013}", millis(self.late)))
+    /// A module whose start function does not end.
+    pub fn start_loops(&self) -> PathBuf {
+        let items = format!("(func $start (loop $on (br $on))) (start $start) {ANSWER}");
+        self.component("start-loops", HANDLER, &items)
+    }
+
+    /// A module whose start function traps from [`Modules::late`] on: the host's trial as
+    /// it loads finds nothing wrong with it.
+    pub fn start_traps_late(&self) -> PathBuf {
+        let shell = HANDLER
+            .replace("COMPONENT-IMPORTS", include_str!("wat/clock.wat"))
+            .replace(
+                "MODULE-IMPORTS",
+                r#"(import "clock" "now" (func $now (param i32))) (import "told" "memory" (memory $told 1))"#,
+            )
+            .replace("MODULE-ARGUMENTS", r#"(with "clock" (instance $clock)) (with "told" (instance $told))"#);
+        let items = format!(
+            "(func $start (call $now (i32.const 0))
+               (if (i64.ge_u (i64.load $told (i32.const 0)) (i64.const {})) (then (unreachable))))
+             (start $start) {ANSWER}",
+            millis(self.late) / 1000
+        );
+        self.component("start-traps-late", &shell, &items)
     }
 
     /// When that start function begins to trap.
     pub fn late(&self) -> SystemTime {
         self.late
-    }
-
-    fn with_mode(&self, name: &str, mode: &str) -> PathBuf {
-        let mut bytes = fs::read(self.guest()).expect("the guest");
-        let found = bytes.windows(MODE.len()).position(|window| window == MODE.as_bytes());
-        let at = found.expect("a place for the mode") + MODE.len();
-        bytes[at..at + mode.len()].copy_from_slice(mode.as_bytes());
-        self.write(&format!("start-{name}"), &bytes)
     }
 
     /// The component of a text file.
@@ -82,14 +90,15 @@ impl Modules {
 
     /// A component that consists of so many instances of a module.
     pub fn many_instances(&self, count: usize) -> PathBuf {
-        const ONE: &str = "(core instance $core (instantiate $attack))";
+        const ONE: &str = "(core instance $core (instantiate $attack MODULE-ARGUMENTS))";
         let shell =
             HANDLER.replace(ONE, &(ONE.to_owned() + &"(core instance (instantiate $attack))".repeat(count - 1)));
         self.component("many-instances", &shell, ANSWER)
     }
 
-    fn component(&self, name: &str, shell: &str, attack: &str) -> PathBuf {
-        let text = shell.replace("ATTACK\n", attack);
+    fn component(&self, name: &str, shell: &str, items: &str) -> PathBuf {
+        let none = ["COMPONENT-IMPORTS", "MODULE-IMPORTS", "MODULE-ARGUMENTS"];
+        let text = none.into_iter().fold(shell.replace("MODULE-ITEMS", items), |text, place| text.replace(place, ""));
         let bytes = wat::parse_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
         self.write(name, &bytes)
     }

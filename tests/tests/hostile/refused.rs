@@ -19,12 +19,8 @@ pub fn rows(verdicts: &mut Verdicts) {
         );
         verdicts.check(what, found, said.is_some() && exit.status.code() == Some(2));
     };
-    refused("start function that traps", &modules.starting("trap"), "does not start: the handler panicked");
-    refused(
-        "start function that loops",
-        &modules.starting("loop"),
-        "does not start: CPU time budget of 500ms exceeded",
-    );
+    refused("start function that traps", &modules.start_traps(), "does not start: the handler panicked");
+    refused("start function that loops", &modules.start_loops(), "does not start: CPU time budget of 500ms exceeded");
     refused("a module of 100 memories", &modules.many_memories(100), "memories");
     refused("a component of 40 instances", &modules.many_instances(40), "instances");
 }

@@ -135,5 +135,5 @@ fn times(samples: &[Sample]) -> Times {
         // The nearest rank: a time that was measured.
         times[(times.len() * 99).div_ceil(100) - 1]
     };
-    Times { count: samples.len(), settled: p99(|sample| sample.settled), seen: p99(|sample| sample.seen) }
+    Times { settled: p99(|sample| sample.settled), seen: p99(|sample| sample.seen) }
 }

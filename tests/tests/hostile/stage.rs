@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -80,7 +81,8 @@ pub fn rows(kafka: &Kafka, attacks: &[Attack], full: bool, verdicts: &mut Verdic
                 "The neighbour's capacity on one worker is {capacity:.0} events/s; its load is {rate:.0} events/s."
             ));
             *stage.load.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), rate));
-            scope.spawn(|| stage.seen.send(kafka, &topic("neighbour"), rate));
+            let (seen, to) = (&stage.seen, topic("neighbour"));
+            scope.spawn(move || seen.send(kafka, &to, rate));
             let_it_last(Duration::from_secs(1));
             all(&stage, &mut sidecar, attacks, &modules, Phases::of(full), verdicts);
         }));
@@ -114,24 +116,16 @@ fn all(
     }
     let before: u64 = attacks.iter().map(|attack| happened(stage, sidecar, attack)).sum();
     let pid = sidecar.id();
-    let most = Mutex::new(0);
+    let (over, most) = (AtomicBool::new(false), AtomicU64::new(0));
     let (alone, beside) = std::thread::scope(|scope| {
-        let over = std::sync::atomic::AtomicBool::new(false);
-        let watched = scope.spawn({
-            let (over, most) = (&over, &most);
-            move || {
-                while !over.load(std::sync::atomic::Ordering::Relaxed) {
-                    let now = resident_of(pid);
-                    let mut most = most.lock().unwrap_or_else(PoisonError::into_inner);
-                    *most = now.max(*most);
-                    drop(most);
-                    let_it_last(Duration::from_millis(50));
-                }
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                most.fetch_max(resident_of(pid), Ordering::Relaxed);
+                let_it_last(Duration::from_millis(50));
             }
         });
         let measured = catch_unwind(AssertUnwindSafe(|| measure(stage, sidecar, attacks, phases)));
-        over.store(true, std::sync::atomic::Ordering::Relaxed);
-        watched.join().expect("the watcher");
+        over.store(true, Ordering::Relaxed);
         measured.unwrap_or_else(|panic| resume_unwind(panic))
     });
     let after: u64 = attacks.iter().map(|attack| happened(stage, sidecar, attack)).sum();
@@ -145,7 +139,7 @@ fn all(
         beside,
         bound: beside.settled,
     });
-    let most = *most.lock().unwrap_or_else(PoisonError::into_inner);
+    let most = most.into_inner();
     let found = format!("{resident} KiB before all, {most} KiB at most, {} KiB after", sidecar.resident_kib());
     verdicts.check("resident memory", found, most < MOST_KIB);
     let alive = sidecar.get("/livez").map(|(status, _)| status);

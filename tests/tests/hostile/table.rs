@@ -36,7 +36,6 @@ pub struct Line {
 /// A neighbour's times in one kind of phase.
 #[derive(Clone, Copy)]
 pub struct Times {
-    pub count: usize,
     /// From available to settled, by the broker: exact to a millisecond.
     pub settled: Duration,
     /// From due to seen, by the test's clock.

@@ -14,7 +14,6 @@
 
 mod attack;
 mod powers;
-mod start;
 mod state;
 
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -1,8 +1,11 @@
-;; The shell around a core module that plays the handler: ATTACK is replaced by its
-;; items. The module is given the address of the event and the delivery, and answers
+;; The shell around a core module that plays the handler. Four places are filled in:
+;; what the component imports, what its module does, by what that is
+;; answered, and the module's own items. The module is given the address of the event and the delivery, and answers
 ;; with the address of a result, for which all zeros mean `ok` without an output.
 (component
+  COMPONENT-IMPORTS
   (core module $attack
+    MODULE-IMPORTS
     (memory (export "memory") 2)
     (global $free (mut i32) (i32.const 1024))
     ;; Everything that the host copies in stands above what the call before left.
@@ -11,9 +14,9 @@
       (local.set $at (i32.and (i32.add (global.get $free) (i32.const 7)) (i32.const -8)))
       (global.set $free (i32.add (local.get $at) (local.get $new)))
       (local.get $at))
-    ATTACK
+    MODULE-ITEMS
   )
-  (core instance $core (instantiate $attack))
+  (core instance $core (instantiate $attack MODULE-ARGUMENTS))
 
   (type $header' (record (field "name" string) (field "value" (option (list u8)))))
   (export $header "header" (type $header'))
