@@ -96,7 +96,7 @@ pub fn all() -> Vec<Attack> {
             LONG,
             End::Handled,
         ),
-        attack("naps", "short waits, much computing between", "do=naps naps=5 us=900", BRIEF, LONG * 3, End::Handled),
+        attack("naps", "short waits, much computing between", "do=naps naps=5 us=900", "", LONG, End::Handled),
         Attack {
             keys: 1,
             ..attack(
