@@ -32,7 +32,7 @@ impl Phases {
     /// enough that only what stands still is found.
     fn bound(&self, alone: Duration) -> Duration {
         let promised = (3 * alone).max(alone + Duration::from_millis(3));
-        if self.full { promised } else { 10 * promised + Duration::from_millis(50) }
+        if self.full { promised } else { 10 * promised + Duration::from_secs(2) }
     }
 }
 
