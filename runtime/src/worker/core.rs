@@ -72,8 +72,7 @@ pub struct Core {
     now: Now,
     partitions: Vec<Option<Partition>>,
     desks: Vec<Desk>,
-    /// The desk that is asked first. It stays so until it has used up its share of the
-    /// round or has nothing to call: a busy handler does not hold the others up.
+    /// The desk that is asked first, so that a busy handler does not hold the others up.
     turn: usize,
     parked: RetryQueue<Parked>,
     messages: Slab<InFlight>,
@@ -353,7 +352,7 @@ impl Core {
                     probe: false,
                 };
                 self.desks[handler].calling += 1;
-                self.turn = handler;
+                self.turn = handler + 1;
                 order.probe = self.call_begins(id, handler);
                 return Some(Effect::Call(order));
             }
@@ -366,7 +365,6 @@ impl Core {
         for desk in &mut self.desks {
             desk.rested = std::mem::take(&mut desk.rests);
         }
-        self.turn += 1;
     }
 
     /// Begins no more calls of a handler in this round: it has used up its share.

@@ -7,11 +7,11 @@
 //! or short naps with much work between, the others wait for one slice per round and
 //! such handler, and not for each of its calls.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -42,8 +42,26 @@ pub(super) struct Turns<T> {
 
 struct Handler<T> {
     calls: FuturesUnordered<Pin<Box<dyn Future<Output = T>>>>,
-    /// Time used in this round.
-    used: Rc<Cell<Duration>>,
+    share: Rc<Share>,
+}
+
+/// A handler's share of a round.
+#[derive(Default)]
+struct Share {
+    /// Time used.
+    used: Cell<Duration>,
+    /// Calls that could go on and found nothing left, in their order.
+    held: RefCell<Vec<Waker>>,
+}
+
+impl Share {
+    fn is_used_up(&self) -> bool {
+        self.used.get() >= SLICE
+    }
+
+    fn charge(&self, time: Duration) {
+        self.used.set(self.used.get() + time);
+    }
 }
 
 impl<T: 'static> Turns<T> {
@@ -55,21 +73,24 @@ impl<T: 'static> Turns<T> {
     /// Gives every handler its slice. True in every other round: then calls are to
     /// begin before those under way go on.
     pub(super) fn begin_round(&mut self) -> bool {
-        self.handlers.iter().for_each(|handler| handler.used.set(Duration::ZERO));
+        for Handler { share, .. } in &self.handlers {
+            share.used.set(Duration::ZERO);
+            share.held.borrow_mut().drain(..).for_each(Waker::wake);
+        }
         self.begin_first = !self.begin_first;
         self.begin_first
     }
 
     /// Charges a handler for a call's first poll; true once its slice is used up.
     pub(super) fn charge(&mut self, handler: usize, time: Duration) -> bool {
-        let used = &self.handler(handler).used;
-        used.set(used.get() + time);
-        used.get() >= SLICE
+        let share = &self.handler(handler).share;
+        share.charge(time);
+        share.is_used_up()
     }
 
     /// The handlers that have used up their slices.
     pub(super) fn used_up(&self) -> impl Iterator<Item = usize> {
-        let used_up = |(n, handler): (usize, &Handler<T>)| (handler.used.get() >= SLICE).then_some(n);
+        let used_up = |(n, handler): (usize, &Handler<T>)| handler.share.is_used_up().then_some(n);
         self.handlers.iter().enumerate().filter_map(used_up)
     }
 
@@ -77,17 +98,16 @@ impl<T: 'static> Turns<T> {
     pub(super) fn push(&mut self, handler: usize, call: impl Future<Output = T> + 'static) {
         self.calls += 1;
         let handler = self.handler(handler);
-        let used = Rc::clone(&handler.used);
+        let share = Rc::clone(&handler.share);
         let mut call = Box::pin(call);
         handler.calls.push(Box::pin(poll_fn(move |cx| {
-            if used.get() >= SLICE {
-                // In the next round, behind those that wait already.
-                cx.waker().wake_by_ref();
+            if share.is_used_up() {
+                share.held.borrow_mut().push(cx.waker().clone());
                 return Poll::Pending;
             }
             let began = Instant::now();
             let polled = call.as_mut().poll(cx);
-            used.set(used.get() + began.elapsed());
+            share.charge(began.elapsed());
             polled
         })));
     }
@@ -105,12 +125,19 @@ impl<T: 'static> Turns<T> {
     /// Lets the calls go on that can.
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Waited<T>> {
         for handler in &mut self.handlers {
-            if let Poll::Ready(Some(ended)) = handler.calls.poll_next_unpin(cx) {
-                self.calls -= 1;
-                return Poll::Ready(Waited::Ended(ended));
+            // Once more for those that were to go on at once: they stand behind the others
+            // that are held, or they would be the first again in the next round.
+            for _ in 0..2 {
+                if let Poll::Ready(Some(ended)) = handler.calls.poll_next_unpin(cx) {
+                    self.calls -= 1;
+                    return Poll::Ready(Waited::Ended(ended));
+                }
+                if !handler.share.is_used_up() {
+                    break;
+                }
             }
         }
-        // Calls that wait for the next round have woken this task: waiting on would be a spin.
+        // What is held is woken by the next round and by nothing else.
         if self.is_empty() || self.used_up().next().is_some() {
             return Poll::Ready(Waited::NextRound);
         }
@@ -119,7 +146,7 @@ impl<T: 'static> Turns<T> {
 
     fn handler(&mut self, handler: usize) -> &mut Handler<T> {
         if self.handlers.len() <= handler {
-            let none = || Handler { calls: FuturesUnordered::new(), used: Rc::default() };
+            let none = || Handler { calls: FuturesUnordered::new(), share: Rc::default() };
             self.handlers.resize_with(handler + 1, none);
         }
         &mut self.handlers[handler]
@@ -128,8 +155,6 @@ impl<T: 'static> Turns<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::task::Waker;
-
     use super::*;
 
     /// A call that computes for a while in each of its polls, and ends with the last one.
@@ -156,12 +181,12 @@ mod tests {
         (0..100).for_each(|_| turns.push(0, computing(2, SLICE, &polls)));
         let quick = Rc::new(Cell::new(0));
         turns.push(1, computing(1, Duration::ZERO, &quick));
-        for round in 1..=50 {
+        for round in 1..=100 {
             turns.begin_round();
             if round == 1 {
                 assert_eq!(poll(&mut turns), Poll::Ready(Waited::Ended(1)));
             }
-            assert_eq!(poll(&mut turns), Poll::Ready(Waited::NextRound));
+            assert_eq!(poll(&mut turns), Poll::Ready(Waited::NextRound), "each had one turn before any has two");
             assert_eq!(polls.get(), round, "one of a hundred in each round");
         }
         let mut ended = 0;
