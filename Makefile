@@ -11,7 +11,7 @@ EXAMPLES := $(patsubst %/Makefile,%,$(wildcard examples/*/Makefile))
 GUESTS := $(patsubst tests/guests/%/Cargo.toml,guest-%,$(wildcard tests/guests/*/Cargo.toml))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults simulate check bench build examples guests deny clean need-build need-guests need-tests
+.PHONY: help demo test faults hostile simulate check bench build examples guests deny clean need-build need-guests need-tests
 
 help: ## Show this list
 	@echo "make TARGET, where TARGET is one of"
@@ -20,11 +20,14 @@ help: ## Show this list
 demo: build examples ## Watch events flow through sandboxed handlers; needs no Kafka
 	$(OUTRIGGER) dev examples/orders/outrigger.yaml --events examples/orders/events.jsonl --until-idle
 
-test: need-tests build guests examples ## Run all tests, those on real Apache Kafka and the short faults included
+test: need-tests build guests examples ## Run all tests: on real Apache Kafka too, with the short faults and hostile handlers
 	OUTRIGGER_BIN=$(OUTRIGGER) $(CARGO) test --workspace
 
 faults: need-tests build guests ## Do harm on real Kafka for over an hour, print a table; ONLY=kill: one row
 	OUTRIGGER_BIN=$(OUTRIGGER) $(CARGO) test --workspace --test faults -- --full $(ONLY:%=--only %)
+
+hostile: need-tests build guests ## Run hostile handlers beside a neighbour on real Kafka, print a table; ONLY=loop: one
+	OUTRIGGER_BIN=$(OUTRIGGER) $(CARGO) test --workspace --test hostile -- --full $(ONLY:%=--only %)
 
 simulate: need-build ## Simulate a worker with SEEDS different histories (default 1000000)
 	OUTRIGGER_SEEDS=$(or $(SEEDS),1000000) $(CARGO) test --workspace --lib -- --nocapture worker::core::tests::simulation

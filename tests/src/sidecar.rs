@@ -243,6 +243,11 @@ impl Running {
         self.process.limit_files(files);
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// How much of its memory is resident, in KiB.
     #[cfg(target_os = "linux")]
     pub fn resident_kib(&self) -> u64 {

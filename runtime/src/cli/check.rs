@@ -77,7 +77,8 @@ fn human(name: &str, loaded: &Loaded, colour: bool) -> String {
         Ok((manifest, _)) => {
             let (handlers, routes) =
                 (number(manifest.handlers.len(), "handler"), number(manifest.routes.len(), "route"));
-            format!("{name}: valid, {handlers}, {routes}{warnings}")
+            let memory = manifest.guest_memory();
+            format!("{name}: valid, {handlers}, {routes}{warnings}\nthe handlers' instances may hold {memory}")
         }
         Err(found) => format!("{name}: {}{warnings}", number(count(found, Severity::Error), "error")),
     };
@@ -86,10 +87,12 @@ fn human(name: &str, loaded: &Loaded, colour: bool) -> String {
 
 fn as_json(loaded: &Loaded) -> Value {
     let found = diagnostics(loaded);
+    let memory = loaded.as_ref().ok().map(|(manifest, _)| manifest.guest_memory());
     json!({
         "valid": loaded.is_ok(),
         "errors": count(found, Severity::Error),
         "warnings": count(found, Severity::Warning),
+        "guestMemoryBytes": memory.map(|memory| memory.total()),
         "diagnostics": found.iter().map(Diagnostic::to_json).collect::<Vec<_>>(),
     })
 }
@@ -128,6 +131,19 @@ mod tests {
         let text = human("m.yaml", &load("apiVersion: outrigger/v1\nrouts: []\n"), false);
         assert!(text.contains("unknown key `routs`") && text.contains("did you mean `routes`?"), "{text}");
         assert!(text.ends_with("m.yaml: 4 errors"), "{text}");
+    }
+
+    #[test]
+    fn the_memory_of_the_handlers_is_said_where_the_manifest_is_valid() {
+        let text = "apiVersion: outrigger/v1\nworkers: 2\nkafka: { bootstrapServers: k, groupId: g, topics: [t] }\n\
+                    handlers: { h: { module: Cargo.toml } }\nroutes: [{ name: r, match: { type: t }, handler: h }]\n";
+        let said = human("m.yaml", &load(text), false);
+        assert!(
+            said.ends_with("\nthe handlers' instances may hold 4GiB (2 workers, on each `h` 32 x 64MiB)"),
+            "{said}"
+        );
+        assert_eq!(as_json(&load(text))["guestMemoryBytes"], json!(4_u64 << 30));
+        assert_eq!(as_json(&load(""))["guestMemoryBytes"], Value::Null);
     }
 
     #[test]

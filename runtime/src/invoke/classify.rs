@@ -3,13 +3,15 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use wasmtime::component::ResourceTableError;
 use wasmtime::{Error, PoolConcurrencyLimitError, Trap};
 use wasmtime_wasi::I32Exit;
 
 use super::bindings::{FailureResult, RetryResult};
+use super::guest::HANDLES;
 use super::http::Exceeded;
 use super::interrupt::Interrupt;
-use super::limits::Denied;
+use super::limits::{Denied, TABLE_ELEMENTS};
 use crate::manifest::Limits;
 use crate::outcome::{Failure, FailureClass, Outcome};
 
@@ -22,6 +24,10 @@ const FUEL_EXHAUSTED: &str = "fuel allocated for hostcalls has been exhausted";
 
 /// What wasmtime says of results that break the canonical ABI.
 const MALFORMED: [&str; 4] = ["out of bounds of memory", "pointer not aligned", "discriminant", "not a valid `char`"];
+
+/// How wasmtime says that a guest holds as many component handles as the store allows:
+/// it has no type for it either, and a test pins it too.
+const HANDLES_EXHAUSTED: &str = "store handle limit exceeded";
 
 /// What is known of a failed attempt beside its error.
 pub(super) struct Circumstances<'a> {
@@ -49,10 +55,15 @@ pub(super) fn of_error(error: &Error, circumstances: &Circumstances<'_>) -> Outc
     match circumstances.denied {
         Some(Denied::Memory) => return over_budget("memory", memory.to_string()),
         Some(Denied::Table) => return over_budget("memory", format!("{memory} (by a table)")),
+        Some(Denied::Elements) => return over_budget("table", format!("{TABLE_ELEMENTS} elements")),
         None => {}
     }
     if let Some(budget) = circumstances.http {
         return http_exceeded(budget, limits);
+    }
+    let text = format!("{error:#}");
+    if matches!(error.downcast_ref(), Some(ResourceTableError::Full)) || text.contains(HANDLES_EXHAUSTED) {
+        return over_budget("handle", format!("{HANDLES} handles"));
     }
     if let Some(I32Exit(status)) = error.downcast_ref::<I32Exit>() {
         let mut reason = format!("the handler ended itself with exit status {status}");
@@ -73,7 +84,6 @@ pub(super) fn of_error(error: &Error, circumstances: &Circumstances<'_>) -> Outc
         }
         return failed(FailureClass::Trap, reason);
     }
-    let text = format!("{error:#}");
     if text.contains(FUEL_EXHAUSTED) {
         let limit = Bytes(limits.output);
         return failed(FailureClass::Output, format!("the handler returned far more than its output limit of {limit}"));

@@ -7,6 +7,7 @@ use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationCon
 
 use super::classify::STACK;
 use super::guest::Guest;
+use super::limits::TABLE_ELEMENTS;
 use super::plumbing;
 use super::ticker::{Pulse, Ticker};
 use crate::compile::Compiler;
@@ -19,12 +20,12 @@ const FIBER: usize = 2 * 1024 * 1024;
 /// address space; these take a sixteenth of what a process has.
 const MAX_INSTANCES: usize = 2048;
 
-/// Elements that a table may have: a Python interpreter needs 7,700.
-const TABLE_ELEMENTS: usize = 64 * 1024;
-
-/// What one instance may consist of. QuickJS has 3 memories; most have 1.
+/// What one instance may consist of: a module with more does not load. QuickJS has 3
+/// memories; most have 1. Without these bounds one handler's instances could take the
+/// slots that are counted on for another's.
 const MEMORIES: u32 = 4;
 const TABLES: u32 = 8;
+const CORE_INSTANCES: u32 = 32;
 
 /// Bookkeeping of one instance, which grows with its functions: over the default
 /// of 1 MiB for language interpreters.
@@ -162,7 +163,8 @@ fn config(pool: Option<Sizing>) -> Config {
     let mut slots = PoolingAllocationConfig::new();
     slots
         .total_component_instances(count)
-        .total_core_instances(count.saturating_mul(32))
+        .total_core_instances(count.saturating_mul(CORE_INSTANCES))
+        .max_core_instances_per_component(CORE_INSTANCES)
         .total_memories(count.saturating_mul(2))
         .total_tables(count.saturating_mul(4))
         .total_stacks(count)

@@ -20,7 +20,7 @@ use crate::manifest::Limits;
 
 /// Handles that an instance may hold of the host: streams, pollables, sockets.
 /// A handler needs a handful; each costs the host about a hundred bytes.
-const HANDLES: usize = 1024;
+pub(super) const HANDLES: usize = 1024;
 
 /// A store's data.
 pub(super) struct Guest {

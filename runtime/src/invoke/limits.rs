@@ -2,6 +2,10 @@
 
 use wasmtime::ResourceLimiter;
 
+/// Elements that a table may have, whatever the module declares: a Python interpreter
+/// needs 7,700, and more than this has no slot in the engine's pool.
+pub(super) const TABLE_ELEMENTS: usize = 64 * 1024;
+
 /// What an element of a table costs the host.
 const TABLE_ELEMENT: usize = size_of::<usize>();
 
@@ -12,6 +16,8 @@ pub(super) enum Denied {
     Memory,
     /// A table.
     Table,
+    /// A table of more than [`TABLE_ELEMENTS`].
+    Elements,
 }
 
 /// Sums the linear memories and the tables of one store against one budget.
@@ -76,6 +82,11 @@ impl ResourceLimiter for MemoryBudget {
     }
 
     fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        if desired > TABLE_ELEMENTS {
+            self.granted = 0;
+            self.denied.get_or_insert(Denied::Elements);
+            return Ok(false);
+        }
         let bytes = desired.saturating_sub(current).saturating_mul(TABLE_ELEMENT);
         Ok(self.grow(bytes, Denied::Table))
     }
@@ -102,6 +113,14 @@ mod tests {
         assert_eq!((budget.used(), budget.denied()), (1000, Some(Denied::Table)));
         budget.begin();
         assert_eq!(budget.denied(), None);
+    }
+
+    #[test]
+    fn a_table_has_a_bound_of_its_own() {
+        let mut budget = MemoryBudget::new(1 << 30);
+        assert!(budget.table_growing(0, TABLE_ELEMENTS, None).unwrap());
+        assert!(!budget.table_growing(TABLE_ELEMENTS, TABLE_ELEMENTS + 1, None).unwrap());
+        assert_eq!((budget.used(), budget.denied()), (TABLE_ELEMENTS * TABLE_ELEMENT, Some(Denied::Elements)));
     }
 
     #[test]

@@ -240,6 +240,12 @@ impl Module {
         &self.grants
     }
 
+    /// Bytes swallowed since this was last asked. The instances of all workers count
+    /// together, and each byte is told once.
+    pub fn take_swallowed_output(&self) -> u64 {
+        self.log_rate.take_swallowed()
+    }
+
     pub(super) fn reuse(&self) -> Reuse {
         self.reuse
     }

@@ -43,6 +43,8 @@ pub(super) enum Stream {
 pub(super) struct Rate {
     window: Mutex<Window>,
     swallowed: AtomicU64,
+    /// Of these, what nobody has been told of.
+    untold: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -55,12 +57,17 @@ struct Window {
 impl Rate {
     pub(super) fn new() -> Rate {
         let window = Window { began: Instant::now(), used: 0, swallowed: 0 };
-        Rate { window: Mutex::new(window), swallowed: AtomicU64::new(0) }
+        Rate { window: Mutex::new(window), swallowed: AtomicU64::new(0), untold: AtomicU64::new(0) }
     }
 
     /// Bytes swallowed since the handler was loaded.
     pub(super) fn swallowed(&self) -> u64 {
         self.swallowed.load(Ordering::Relaxed)
+    }
+
+    /// Bytes swallowed since this was last asked: each is told once, whoever asks.
+    pub(super) fn take_swallowed(&self) -> u64 {
+        self.untold.swap(0, Ordering::Relaxed)
     }
 
     /// Asks for `bytes`: whether they fit, and how many were swallowed in the
@@ -78,6 +85,7 @@ impl Rate {
         } else {
             window.swallowed += bytes;
             self.swallowed.fetch_add(bytes as u64, Ordering::Relaxed);
+            self.untold.fetch_add(bytes as u64, Ordering::Relaxed);
         }
         (fits, missed)
     }
@@ -338,6 +346,6 @@ mod tests {
         assert_eq!(rate.take(2, now), (false, 0));
         assert_eq!(rate.take(1, now + Duration::from_secs(1)), (true, 3));
         assert_eq!(rate.take(1, now + Duration::from_secs(1)), (true, 0));
-        assert_eq!(rate.swallowed(), 3);
+        assert_eq!((rate.swallowed(), rate.take_swallowed(), rate.take_swallowed()), (3, 3, 0));
     }
 }

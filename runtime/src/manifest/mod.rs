@@ -9,6 +9,7 @@ mod capabilities;
 mod check;
 mod diagnostic;
 mod hints;
+mod memory;
 mod model;
 mod origin;
 mod raw;
@@ -19,6 +20,7 @@ mod units;
 use std::path::Path;
 
 pub use diagnostic::{Diagnostic, Location, Severity};
+pub use memory::GuestMemory;
 pub use model::*;
 pub(crate) use origin::hides_ipv4;
 pub use origin::{Host, Origin, OriginError, Scheme};

@@ -40,6 +40,13 @@ const HOST_RETRY: Duration = Duration::from_millis(10);
 /// records do not bound their outputs, which pile up while a broker does not answer.
 const MESSAGE_BYTES: usize = 64 << 20;
 
+/// The same for the messages of one handler: below what a producer's queue takes, so that
+/// one that returns much does not hold the others' calls back.
+const HANDLER_MESSAGE_BYTES: usize = MESSAGE_BYTES / 4;
+
+/// What a message counts at least: a queue is full of many small ones too.
+const MESSAGE_WEIGHT: usize = 512;
+
 /// Runs that wait for nothing but their turn, above which no more records are decoded:
 /// those that are called soon after are still in the processor's cache.
 const CALLS_AHEAD: usize = 64;
@@ -88,6 +95,12 @@ pub struct Core {
 struct Desk {
     ready: VecDeque<RunId>,
     calling: usize,
+    /// It has used up its share of this round: its next call begins in another one.
+    rests: bool,
+    /// It had used up its share of the round before.
+    rested: bool,
+    /// Weight of its messages without an answer.
+    message_bytes: usize,
     /// `None`: its calls are never held.
     breaker: Option<Breaker>,
 }
@@ -102,6 +115,8 @@ enum Parked {
 struct InFlight {
     tag: u32,
     run: RunId,
+    /// Whose it is, and what it counts there. None: a record that no route took.
+    weighs_on: Option<(usize, usize)>,
     message: Rc<Message>,
     channel: Channel,
     /// How often its answer was "unknown" or, for a dead letter, anything but "written".
@@ -190,9 +205,10 @@ impl Core {
         for desk in &mut self.desks {
             desk.ready.retain(|run| !gone(run));
         }
-        let (stuck, message_bytes) = (&mut self.stuck, &mut self.message_bytes);
+        let (stuck, message_bytes, desks) = (&mut self.stuck, &mut self.message_bytes, &mut self.desks);
         self.messages.retain(|_, message| {
             if gone(&message.run) {
+                message.weighs_on.iter().for_each(|&(handler, weight)| desks[handler].message_bytes -= weight);
                 *message_bytes -= message.message.size();
                 stuck[message.channel as usize].0 -= usize::from(message.troubles > 0);
             }
@@ -209,13 +225,14 @@ impl Core {
 
     /// Whether records are to be delivered: there is not enough to call for a while.
     /// A handler with all its calls under way does not count, nor one whose calls are
-    /// held: what waits for it must not hold the other handlers' records up.
+    /// held, nor one that computes for all of its share in each round: what waits for
+    /// it must not hold the other handlers' records up.
     pub fn is_short_of_calls(&self) -> bool {
-        let callable =
-            |(desk, handler): (&Desk, &PlannedHandler)| match desk.calling < handler.concurrency && desk.is_closed() {
-                true => desk.ready.len(),
-                false => 0,
-            };
+        let callable = |(desk, handler): (&Desk, &PlannedHandler)| {
+            let has_room = desk.calling < handler.concurrency && desk.message_bytes < HANDLER_MESSAGE_BYTES;
+            let goes_on = has_room && desk.is_closed() && !desk.rests && !desk.rested;
+            if goes_on { desk.ready.len() } else { 0 }
+        };
         self.desks.iter().zip(&self.plan.handlers).map(callable).sum::<usize>() < CALLS_AHEAD
     }
 
@@ -311,7 +328,9 @@ impl Core {
         }
         for step in 0..self.desks.len() {
             let handler = (self.turn + step) % self.desks.len();
-            while self.desks[handler].may_call(&self.plan.handlers[handler], self.now.instant) {
+            while !self.desks[handler].rests
+                && self.desks[handler].may_call(&self.plan.handlers[handler], self.now.instant)
+            {
                 let Some(id) = self.desks[handler].ready.pop_front() else { break };
                 let Some(partition) = self.partition(id.slot) else { continue };
                 // What waits when a partition drains is forgotten with it.
@@ -339,6 +358,18 @@ impl Core {
             }
         }
         None
+    }
+
+    /// Begins a round, in which every handler has the same share of the worker's time.
+    pub fn begin_round(&mut self) {
+        for desk in &mut self.desks {
+            desk.rested = std::mem::take(&mut desk.rests);
+        }
+    }
+
+    /// Begins no more calls of a handler in this round: it has used up its share.
+    pub fn rest(&mut self, handler: usize) {
+        self.desks[handler].rests = true;
     }
 
     /// Takes the outcome of a call. An outcome for a partition that is gone is void.

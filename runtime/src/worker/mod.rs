@@ -26,6 +26,7 @@ pub mod plan;
 pub mod report;
 mod shell;
 pub mod total;
+mod turns;
 
 pub use shell::run;
 
@@ -82,6 +83,10 @@ pub trait Guest {
     fn call(&self, call: Call) -> Pin<Box<dyn Future<Output = Report>>>;
     /// A quiet moment: lets go of what has not been used for a while.
     fn trim(&self, now: Instant);
+    /// Bytes that it wrote to its log beyond what is let through, since this was last asked.
+    fn take_swallowed(&self) -> u64 {
+        0
+    }
 }
 
 impl Guest for Rc<Pool> {
@@ -92,6 +97,10 @@ impl Guest for Rc<Pool> {
     fn trim(&self, now: Instant) {
         const KEEP: Duration = Duration::from_secs(60);
         Pool::trim(self, now, KEEP);
+    }
+
+    fn take_swallowed(&self) -> u64 {
+        self.module().take_swallowed_output()
     }
 }
 

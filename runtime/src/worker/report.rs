@@ -4,6 +4,8 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use prometheus::IntCounter;
+
 use super::core::Core;
 use super::effect::Channel;
 use super::plan::Plan;
@@ -66,6 +68,7 @@ pub struct Reporter {
     unrouted: RouteMetrics,
     circuits: Vec<(Arc<str>, CircuitMetrics)>,
     shares: WorkerMetrics,
+    swallowed: IntCounter,
     troubles: Arc<Troubles>,
     observer: Option<SyncSender<Observation>>,
     lines: u32,
@@ -91,6 +94,7 @@ impl Reporter {
             unrouted: metrics.unrouted(),
             circuits: plan.handlers.iter().map(|h| (h.name.clone(), metrics.circuit(&h.name))).collect(),
             shares: metrics.worker(),
+            swallowed: metrics.guest_log_bytes_dropped.clone(),
             troubles,
             observer,
             lines: 0,
@@ -108,6 +112,11 @@ impl Reporter {
     /// A call ended.
     pub fn called(&mut self, route: usize, duration: Duration) {
         self.route(route).called(duration);
+    }
+
+    /// Guests wrote so many bytes beyond what their logs let through.
+    pub fn swallowed(&self, bytes: u64) {
+        self.swallowed.inc_by(bytes);
     }
 
     /// A success that nobody watches.

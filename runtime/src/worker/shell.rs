@@ -10,13 +10,13 @@ use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::future::{AbortHandle, Abortable, Aborted};
-use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc;
 
 use super::core::{Core, Now};
 use super::effect::{Ack, CallOrder, Channel, Effect, RunId, Slot, Token};
 use super::plan::Plan;
 use super::report::Reporter;
+use super::turns::{Turns, Waited};
 use super::{Command, Guest, Parts, Released};
 use crate::invoke::{Call, Report};
 use crate::outcome::{Failure, FailureClass, Outcome};
@@ -37,8 +37,7 @@ const REPORT: Duration = Duration::from_secs(1);
 /// How often it reports while it is busy.
 const REPORT_BUSY: Duration = Duration::from_millis(200);
 
-/// A call that did not end at its first poll.
-type Waiting = Pin<Box<dyn Future<Output = (RunId, Result<Report, Aborted>)>>>;
+type Ended = (RunId, Result<Report, Aborted>);
 type Running = Pin<Box<dyn Future<Output = Report>>>;
 
 struct Worker {
@@ -53,7 +52,7 @@ struct Worker {
     heart: Heart,
     wake_reader: std::thread::Thread,
     /// Calls that did not end at once. Bounded by the handlers' concurrency.
-    calls: FuturesUnordered<Waiting>,
+    calls: Turns<Ended>,
     running: HashMap<RunId, AbortHandle>,
     /// Records that the core has not been given yet, in their order. Bounded by the accounts.
     pending: VecDeque<(Slot, std::vec::IntoIter<Record>)>,
@@ -98,7 +97,7 @@ pub fn run(parts: Parts) -> std::io::Result<()> {
             reporter: parts.reporter,
             heart: parts.heart,
             wake_reader: parts.wake_reader,
-            calls: FuturesUnordered::new(),
+            calls: Turns::new(),
             running: HashMap::new(),
             pending: VecDeque::new(),
             refused: Default::default(),
@@ -128,12 +127,11 @@ impl Worker {
             }
             self.take_acks();
             self.deliver();
-            let more = self.act().await;
+            let more = self.round(now.instant).await;
             self.overdue(now.instant);
             if self.core.take_wake_reader() {
                 self.wake_reader.unpark();
             }
-            self.take_ended().await;
             if now.instant >= self.reported + REPORT_BUSY {
                 self.report(now.instant);
             }
@@ -151,6 +149,7 @@ impl Worker {
 
     fn report(&mut self, now: Instant) {
         self.reporter.report(&mut self.core, now);
+        self.reporter.swallowed(self.guests.iter().map(|guest| guest.take_swallowed()).sum());
         if now >= self.reported + REPORT {
             self.guests.iter().for_each(|guest| guest.trim(now));
         }
@@ -185,7 +184,11 @@ impl Worker {
             // The producer's thread brings them one by one, but in bursts: waking for each
             // would cost more than the record itself.
             () = self.inboxes[self.number as usize].filled() => tokio::time::sleep(BURST).await,
-            Some((run, result)) = self.calls.next(), if !self.calls.is_empty() => self.ended(run, result),
+            waited = self.calls.next(), if !self.calls.is_empty() => {
+                if let Waited::Ended((run, result)) = waited {
+                    self.ended(run, result);
+                }
+            }
             () = tokio::time::sleep_until(until.into()) => {}
         }
         true
@@ -259,12 +262,43 @@ impl Worker {
         self.refused.iter().any(|refused| !refused.is_empty())
     }
 
-    /// Does what the core says, up to a turn; true if there may be more.
-    async fn act(&mut self) -> bool {
+    /// Lets every handler compute for its share of time, in calls that begin and in
+    /// those that go on; true if there may be more to do.
+    async fn round(&mut self, now: Instant) -> bool {
+        self.core.begin_round();
+        // New calls and those under way come first by turns: neither can use up
+        // the share of the other for long.
+        let begin_first = self.calls.begin_round();
+        let mut more = false;
+        if begin_first {
+            more = self.act(now).await;
+        }
+        self.take_ended().await;
+        if !begin_first {
+            self.calls.used_up().for_each(|handler| self.core.rest(handler));
+            more = self.act(Instant::now()).await;
+        }
+        more || self.calls.used_up().next().is_some()
+    }
+
+    /// Does what the core says, up to a turn; true if there may be more. `began`: now.
+    async fn act(&mut self, began: Instant) -> bool {
+        let mut accounted = Duration::ZERO;
         for _ in 0..TURN {
             let Some(effect) = self.core.next(!self.is_refused()) else { return false };
             match effect {
-                Effect::Call(order) => self.call(order).await,
+                Effect::Call(order) => {
+                    let handler = order.handler;
+                    // The clock is read only for calls that wait: the others have measured themselves.
+                    let time = match self.call(order).await {
+                        Some(duration) => duration,
+                        None => began.elapsed().saturating_sub(accounted),
+                    };
+                    accounted += time;
+                    if self.calls.charge(handler, time) {
+                        self.core.rest(handler);
+                    }
+                }
                 Effect::Publish(token, channel) => self.publish(token, channel),
                 Effect::Handled { route, outputs } => self.reporter.handled(route, outputs),
                 Effect::Observe(route, observation) => self.reporter.observe(route, observation),
@@ -274,7 +308,8 @@ impl Worker {
         true
     }
 
-    async fn call(&mut self, order: CallOrder) {
+    /// Begins a call. How long it took, if it has ended already.
+    async fn call(&mut self, order: CallOrder) -> Option<Duration> {
         let CallOrder { run, handler, route, envelope, account, attempt, probe: _ } = order;
         let call = Call {
             envelope,
@@ -287,22 +322,27 @@ impl Worker {
         let mut running = self.guests[handler].call(call);
         // Most calls end at their first poll, and cost no entry in the set of those that wait.
         match poll_fn(|cx| Poll::Ready(poll_caught(&mut running, cx))).await {
-            Poll::Ready(report) => self.ended(run, Ok(report)),
+            Poll::Ready(report) => {
+                let duration = report.duration;
+                self.ended(run, Ok(report));
+                Some(duration)
+            }
             Poll::Pending => {
                 let (handle, registration) = AbortHandle::new_pair();
                 let caught = poll_fn(move |cx| poll_caught(&mut running, cx));
                 let call = Abortable::new(caught, registration);
                 self.running.insert(run, handle);
-                self.calls.push(Box::pin(async move { (run, call.await) }));
+                self.calls.push(handler, async move { (run, call.await) });
+                None
             }
         }
     }
 
-    /// Takes calls that have ended, without waiting.
+    /// Lets calls go on and takes those that have ended, without waiting.
     async fn take_ended(&mut self) {
         while !self.calls.is_empty() {
-            let next = poll_fn(|cx| Poll::Ready(self.calls.poll_next_unpin(cx))).await;
-            let Poll::Ready(Some((run, result))) = next else { return };
+            let next = poll_fn(|cx| Poll::Ready(self.calls.poll_next(cx))).await;
+            let Poll::Ready(Waited::Ended((run, result))) = next else { return };
             self.ended(run, result);
         }
     }

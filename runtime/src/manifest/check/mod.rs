@@ -2,6 +2,7 @@
 //! the problems and goes on, with a default where the value is unusable, so
 //! that one run shows everything.
 
+mod budget;
 mod capabilities;
 mod circuit;
 mod compile;
@@ -74,13 +75,15 @@ pub(super) fn check(raw: &raw::Manifest, root: Place, base: &Path, problems: &Pr
     let no_buffer = raw::Buffer::default();
     let buffer = raw.buffer.value().unwrap_or(&no_buffer);
     let bytes = check.size(&buffer.bytes, 16 << 20, 1024..=16 << 30);
+    let workers = raw.workers.given().map(|_| check.count(&raw.workers, 1, 1..=1024));
+    check.memory_budget(raw, &handlers, workers);
     Some(model::Manifest {
         kafka: kafka?,
         handlers,
         routes,
         unmatched,
         undecodable,
-        workers: raw.workers.given().map(|_| check.count(&raw.workers, 1, 1..=1024)),
+        workers,
         commit_interval: check.duration(&raw.commit_interval, 5 * SECOND, SECOND / 100..=HOUR),
         shutdown_timeout,
         drain_timeout,

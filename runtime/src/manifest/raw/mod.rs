@@ -55,6 +55,10 @@ pub(super) struct Manifest {
     #[serde(default)]
     #[schemars(range(min = 1, max = 1024))]
     pub workers: Field<u64>,
+    /// What the instances of all handlers may hold together: handlers x workers x
+    /// concurrency x memory must not be more. Default: not compared.
+    #[serde(default)]
+    pub memory_budget: Field<Size>,
     /// How often the settled positions are committed.
     #[serde(default)]
     #[schemars(extend("default" = "5s"))]

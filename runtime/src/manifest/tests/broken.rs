@@ -123,6 +123,14 @@ const BROKEN: &[(&str, &[(&str, &str)])] = &[
         "circuit_ratio_unused",
         &[("enrich.wasm }", "enrich.wasm, circuit: { consecutiveFailures: 1, failureRatio: 0.2 } }")],
     ),
+    (
+        "memory_above_the_budget",
+        &[
+            ("kafka:", "workers: 2\nmemoryBudget: 512MiB\nkafka:"),
+            ("routes:", "  small: { module: handlers/audit.wasm, concurrency: 4, limits: { memory: 1MiB } }\nroutes:"),
+            ("handler: h }", "handler: h }\n  - { name: s, match: { type: s }, handler: small }"),
+        ],
+    ),
     ("buffer_above_the_total", &[("kafka:", "buffer: { bytes: 64MiB, totalBytes: 32MiB }\nkafka:")]),
     ("shutdown_shorter_than_drain", &[("kafka:", "shutdownTimeout: 3s\nkafka:")]),
     ("bad_listen", &[("kafka:", "probes: { listen: localhost }\nkafka:")]),

@@ -13,6 +13,18 @@ fn valid(text: &str) -> Manifest {
 }
 
 #[test]
+fn the_memory_of_all_instances_is_added_up() {
+    let budget = |budget: &str| MINIMAL.replace("kafka:", &format!("workers: 3\nmemoryBudget: {budget}\nkafka:"));
+    // 3 workers, 32 instances of 64 MiB on each.
+    let memory = valid(&budget("6GiB")).guest_memory();
+    assert_eq!((memory.total(), memory.workers_stated), (6 << 30, true));
+    assert_eq!(memory.to_string(), "6GiB (3 workers, on each `h` 32 x 64MiB)");
+    assert!(load(&budget("6143MiB")).is_err());
+    let unstated = valid(MINIMAL).guest_memory();
+    assert_eq!((unstated.total() % (2 << 30), unstated.workers_stated), (0, false));
+}
+
+#[test]
 fn the_smallest_has_all_the_defaults() {
     let manifest = valid(MINIMAL);
     assert_eq!(manifest.kafka.start_from, StartFrom::Earliest);

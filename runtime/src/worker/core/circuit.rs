@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use super::super::effect::RunId;
 use super::super::plan::PlannedHandler;
-use super::{Core, Desk};
+use super::{Core, Desk, HANDLER_MESSAGE_BYTES};
 use crate::dispatch::breaker::{Breaker, Change, counts};
 use crate::observe::What;
 use crate::outcome::{Failure, FailureClass, Outcome};
@@ -31,7 +31,7 @@ use crate::worker::partition::Stage;
 impl Desk {
     pub(super) fn new(handler: &PlannedHandler, now: super::Now) -> Desk {
         let breaker = handler.circuit.map(|circuit| Breaker::new(circuit, now.instant));
-        Desk { ready: Default::default(), calling: 0, breaker }
+        Desk { ready: Default::default(), calling: 0, rests: false, rested: false, message_bytes: 0, breaker }
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -40,7 +40,9 @@ impl Desk {
 
     pub(super) fn may_call(&self, handler: &PlannedHandler, now: Instant) -> bool {
         mutation!(CallWhileOpen => return self.calling < handler.concurrency);
-        self.calling < handler.concurrency && self.breaker.as_ref().is_none_or(|breaker| breaker.admits(now))
+        self.calling < handler.concurrency
+            && self.message_bytes < HANDLER_MESSAGE_BYTES
+            && self.breaker.as_ref().is_none_or(|breaker| breaker.admits(now))
     }
 
     /// A call's partition is gone: its outcome will be void.

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::super::effect::{Ack, Channel, Effect, RunId, Token};
 use super::super::partition::{Publishing, Stage};
-use super::{Core, InFlight, Parked};
+use super::{Core, InFlight, MESSAGE_WEIGHT, Parked};
 use crate::observe::What;
 use crate::outcome::{Failure, FailureClass, Output};
 use crate::settle::output::{self, Input};
@@ -57,10 +57,14 @@ impl Core {
         self.next_tag = Token::next_tag(self.next_tag);
         let tag = self.next_tag;
         self.message_bytes += message.size();
+        let route = self.route_of(run);
+        let weighs_on = self.plan.handler_of.get(route).map(|&handler| (handler, message.size().max(MESSAGE_WEIGHT)));
+        weighs_on.iter().for_each(|&(handler, weight)| self.desks[handler].message_bytes += weight);
         let message = Rc::new(message);
         let key = self.messages.insert(InFlight {
             tag,
             run,
+            weighs_on,
             message,
             channel,
             troubles: 0,
@@ -139,6 +143,7 @@ impl Core {
     pub(super) fn take_message(&mut self, token: Token) -> InFlight {
         let done = self.messages.remove(token.key as usize);
         self.message_bytes -= done.message.size();
+        self.lighten(&done);
         if done.troubles > 0 {
             self.troubled(done.channel, -1);
         }
@@ -210,12 +215,17 @@ impl Core {
     pub(super) fn forget_message(&mut self, key: usize) {
         let message = self.messages.remove(key);
         self.message_bytes -= message.message.size();
+        self.lighten(&message);
         if message.troubles > 0 {
             self.troubled(message.channel, -1);
         }
         if let Some(partition) = self.partition(message.run.slot) {
             partition.active -= 1;
         }
+    }
+
+    fn lighten(&mut self, done: &InFlight) {
+        done.weighs_on.iter().for_each(|&(handler, weight)| self.desks[handler].message_bytes -= weight);
     }
 
     pub(super) fn troubled(&mut self, channel: Channel, by: isize) {

@@ -6,13 +6,14 @@ mod partitions;
 mod publishing;
 mod rig;
 mod simulation;
+mod turns;
 
 use super::messages::{PUBLISH_RETRY, PUBLISH_RETRY_MAX};
 use super::*;
 use crate::observe::{Observation, What};
 use crate::outcome::Output;
 use crate::worker::effect::Ack;
-use rig::{Rig, failed, handled, record};
+use rig::{Rig, assert_empty, failed, handled, record};
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -209,6 +209,7 @@ impl Rig {
 /// The core holds no trace of a record.
 pub fn assert_empty(core: &Core) {
     assert_eq!((core.messages.len(), core.message_bytes, core.effects.len()), (0, 0, 0));
+    assert!(core.desks.iter().all(|desk| desk.message_bytes == 0));
     assert!(core.parked() == 0, "{} are parked", core.parked());
     assert!(core.desks.iter().all(|desk| desk.ready.is_empty() && desk.calling == 0));
     for partition in core.partitions.iter().flatten() {

@@ -1,0 +1,63 @@
+//! Handlers that take all they can get, and those beside them.
+
+use super::*;
+
+/// The handlers' places: they stand in the order of their names.
+const G: usize = 0;
+const H: usize = 1;
+
+#[test]
+fn a_handler_that_rests_begins_no_call_before_the_next_round_and_the_others_do() {
+    let mut rig = Rig::new();
+    rig.core.begin_round();
+    rig.core.rest(H);
+    rig.deliver(0, "a", "k");
+    rig.deliver(1, "", "n");
+    assert_eq!(rig.running(), [1]);
+    rig.core.begin_round();
+    rig.pump();
+    assert_eq!(rig.running(), [1, 0]);
+}
+
+#[test]
+fn what_waits_for_a_handler_that_rests_in_each_round_does_not_keep_others_out() {
+    let mut rig = Rig::new();
+    rig.core.rest(G);
+    (0..100).for_each(|offset| rig.deliver(offset, "", "n"));
+    assert!(rig.core.is_short_of_calls(), "none of them can be called now");
+    rig.core.begin_round();
+    assert!(rig.core.is_short_of_calls(), "nor does one who rested count before it has shown otherwise");
+    rig.core.begin_round();
+    assert!(!rig.core.is_short_of_calls());
+}
+
+#[test]
+fn a_handler_whose_outputs_pile_up_waits_alone() {
+    let mut rig = Rig::new();
+    let large = Output { ty: "done".into(), data: Some(vec![0; HANDLER_MESSAGE_BYTES]), ..Output::default() };
+    rig.deliver(0, "a", "k");
+    rig.end(0, Outcome::Handled(vec![large]));
+    rig.deliver(1, "b", "k");
+    rig.deliver(2, "", "n");
+    assert_eq!(rig.running(), [2], "the other handler's call begins");
+    assert!(rig.core.is_short_of_calls());
+    rig.ack(Ack::Written);
+    assert_eq!(rig.running(), [2, 1]);
+    rig.end(2, handled(0));
+    rig.end(1, handled(0));
+    rig.assert_empty();
+}
+
+#[test]
+fn many_small_outputs_pile_up_too_and_are_forgotten_with_their_partition() {
+    let mut rig = Rig::new();
+    rig.deliver(0, "a", "k");
+    rig.end(0, handled(HANDLER_MESSAGE_BYTES / MESSAGE_WEIGHT));
+    rig.deliver(1, "b", "k");
+    assert!(rig.running().is_empty());
+    rig.core.release(rig.slot);
+    assert_empty(&rig.core);
+    rig.assign_again(0);
+    rig.deliver(0, "a", "k");
+    assert_eq!(rig.running(), [0]);
+}

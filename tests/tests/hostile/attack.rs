@@ -1,0 +1,202 @@
+//! The attacks that calls make, and how each is to end.
+
+use std::path::PathBuf;
+
+use crate::modules::Modules;
+
+/// One attack: a handler of its own, and events for it.
+#[derive(Clone, Copy)]
+pub struct Attack {
+    /// Of its handler, its route and its events' type.
+    pub name: &'static str,
+    /// In the table.
+    pub what: &'static str,
+    /// Which module.
+    module: fn(&Modules) -> PathBuf,
+    /// What the guest is told, beside how long.
+    pub order: &'static str,
+    /// Of the handler, in the manifest.
+    settings: &'static str,
+    /// Events in a second of the attack.
+    pub rate: u32,
+    /// Different keys.
+    pub keys: u32,
+    /// How its calls end.
+    pub end: End,
+}
+
+/// How the calls of an attack end.
+#[derive(Clone, Copy, Debug)]
+pub enum End {
+    /// As a dead letter of this class, whose reason has this in it.
+    Failed(&'static str, &'static str),
+    /// Well: it takes what it may have and no more.
+    Handled,
+    /// Well, and what it wrote is swallowed.
+    Swallowed,
+}
+
+/// Rows that fail at once have less: the broker that writes their dead letters shares the
+/// machine with the neighbour.
+const QUICK: u32 = 600;
+
+/// Enough for calls that take long: there are always more than can be under way.
+const LONG: u32 = 100;
+
+fn rust(modules: &Modules) -> PathBuf {
+    modules.guest()
+}
+
+/// All of them.
+pub fn all() -> Vec<Attack> {
+    let attack = |name, what, order, settings, rate, end| Attack {
+        name,
+        what,
+        module: rust,
+        order,
+        settings,
+        rate,
+        keys: 97,
+        end,
+    };
+    const BRIEF: &str = "limits: { timeout: 1s }";
+    // As many as there is memory for, with a machine that is small in mind.
+    const FEW: &str = "concurrency: 2";
+    const TIMEOUT: End = End::Failed("timeout", "longer than the timeout of 1s");
+    const MEMORY: End = End::Failed("budget", "memory budget of 64 MiB exceeded");
+    vec![
+        Attack {
+            keys: 1,
+            ..attack(
+                "loop",
+                "endless loop",
+                "do=loop",
+                "",
+                LONG,
+                End::Failed("budget", "CPU time budget of 500ms exceeded"),
+            )
+        },
+        Attack {
+            keys: 1_000,
+            ..attack(
+                "loops",
+                "endless loop on 1,000 keys at once",
+                "do=loop",
+                "limits: { timeout: 1s }\n    concurrency: 700",
+                1_000,
+                TIMEOUT,
+            )
+        },
+        attack("slow", "loop just under a tick of the host's clock", "do=slow us=900", BRIEF, 1_200, End::Handled),
+        attack(
+            "slower",
+            "loop just under its CPU time",
+            "do=slow us=400000",
+            "limits: { timeout: 60s }\n    concurrency: 2",
+            LONG,
+            End::Handled,
+        ),
+        attack("naps", "short waits, much computing between", "do=naps naps=5 us=900", "", LONG, End::Handled),
+        Attack {
+            keys: 1,
+            ..attack(
+                "fill",
+                "endless memory.fill of 48 MiB",
+                "do=fill mib=48",
+                FEW,
+                LONG,
+                End::Failed("budget", "CPU time budget"),
+            )
+        },
+        attack("memory", "memory bomb", "do=memory", FEW, LONG, MEMORY),
+        Attack {
+            module: |modules| modules.text("memories"),
+            ..attack("memories", "bomb of four memories", "", FEW, LONG, MEMORY)
+        },
+        Attack {
+            module: |modules| modules.text("table"),
+            ..attack(
+                "table",
+                "table bomb",
+                "",
+                "",
+                QUICK,
+                End::Failed("budget", "table budget of 65536 elements exceeded"),
+            )
+        },
+        Attack {
+            module: |modules| modules.text("tables"),
+            ..attack(
+                "tables",
+                "bomb of eight tables",
+                "",
+                "limits: { memory: 2MiB }",
+                QUICK,
+                End::Failed("budget", "memory budget of 2 MiB (by a table) exceeded"),
+            )
+        },
+        attack(
+            "recursion",
+            "deep recursion",
+            "do=recursion",
+            "",
+            QUICK,
+            End::Failed("budget", "stack budget of 512 KiB exceeded"),
+        ),
+        attack(
+            "output",
+            "huge output: 20 MiB",
+            "do=output bytes=20000000",
+            FEW,
+            LONG,
+            End::Failed("output", "far more than its output limit of 1 MiB"),
+        ),
+        attack(
+            "outputs",
+            "output flood: 100,000 in one answer",
+            "do=outputs count=100000",
+            FEW,
+            LONG,
+            End::Failed("output", "limit"),
+        ),
+        attack("utf8", "output that is not UTF-8", "do=utf8", "", QUICK, End::Failed("output", "malformed")),
+        attack(
+            "handles",
+            "handle flood",
+            "do=handles",
+            "",
+            QUICK,
+            End::Failed("budget", "handle budget of 1024 handles exceeded"),
+        ),
+        attack("log", "log flood with terminal escapes", "do=log kib=256", "", LONG * 2, End::Swallowed),
+        attack("trap", "traps always", "do=trap", "", QUICK, End::Failed("trap", "the handler panicked")),
+        attack("exit", "exits", "do=exit", "", QUICK, End::Failed("trap", "exit status")),
+        Attack {
+            module: |modules| modules.start_traps_late(),
+            ..attack(
+                "start",
+                "start function that traps in a call's own instance",
+                "do=exit",
+                "",
+                QUICK,
+                End::Failed("trap", "panicked"),
+            )
+        },
+        attack("fresh", "a fresh instance for every call", "do=slow us=1", "instance: fresh", QUICK * 2, End::Handled),
+    ]
+}
+
+impl Attack {
+    /// Its handler, in the manifest.
+    pub fn handler(&self, modules: &Modules) -> String {
+        let Attack { name, settings, .. } = self;
+        let module = (self.module)(modules);
+        format!("  {name}:\n    module: {}\n    circuit: false\n    {settings}\n", module.display())
+    }
+
+    /// Its route, in the manifest.
+    pub fn route(&self, output: &str) -> String {
+        let Attack { name, .. } = self;
+        format!("  - {{ name: {name}, match: {{ type: {name} }}, handler: {name}, output: {output} }}\n")
+    }
+}

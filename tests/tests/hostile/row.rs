@@ -1,0 +1,139 @@
+//! One attack beside the neighbour: its phases, and what they come to.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use outrigger_tests::{Kafka, PATIENCE, Running, let_it_last};
+
+use crate::attack::{Attack, End};
+use crate::load::{Sample, event, millis, producer, send};
+use crate::stage::Stage;
+use crate::table::{Line, Times};
+
+/// How often an attack's events are sent: those that are due by then.
+const STEP: Duration = Duration::from_millis(20);
+
+/// How long the phases last, and how often they take turns.
+#[derive(Clone, Copy)]
+pub struct Phases {
+    pub alone: Duration,
+    pub beside: Duration,
+    pub cycles: u32,
+    /// The measurement is one for the record: the bound is the one that is promised.
+    pub full: bool,
+}
+
+impl Phases {
+    pub fn of(full: bool) -> Phases {
+        let (alone, beside, cycles) = if full { (3_000, 3_000, 3) } else { (1_000, 1_500, 1) };
+        Phases { alone: Duration::from_millis(alone), beside: Duration::from_millis(beside), cycles, full }
+    }
+
+    /// What the neighbour may take beside an attack. On a machine that others use too,
+    /// enough that only what stands still is found.
+    fn bound(&self, alone: Duration) -> Duration {
+        let promised = (3 * alone).max(alone + Duration::from_millis(3));
+        if self.full { promised } else { 10 * promised + Duration::from_secs(2) }
+    }
+}
+
+/// Measures the neighbour by turns alone and beside these attacks, made all at once.
+pub fn measure(stage: &Stage<'_>, sidecar: &mut Running, attacks: &[Attack], phases: Phases) -> (Times, Times) {
+    let (mut alone, mut beside) = (Vec::new(), Vec::new());
+    for _ in 0..phases.cycles {
+        let began = Instant::now();
+        let_it_last(phases.alone);
+        let attacked = Instant::now();
+        let made = attack(stage.kafka, &stage.attacked, attacks, phases.beside);
+        let ended = Instant::now();
+        for (attack, made) in attacks.iter().zip(made) {
+            let what = format!("the {made} events of `{}` are settled", attack.name);
+            let before = stage.made(attack.name, made);
+            sidecar.wait_for(&what, PATIENCE, |sidecar| {
+                match sidecar
+                    .metrics()?
+                    .sum("outrigger_events_total", &[("route", attack.name), ("outcome", "handled")])
+                    + sidecar
+                        .metrics()?
+                        .sum("outrigger_events_total", &[("route", attack.name), ("outcome", "dead_lettered")])
+                {
+                    settled if settled >= before as f64 => Ok(()),
+                    settled => Err(format!("{settled} of {before}")),
+                }
+            });
+        }
+        // All of them, or those that take longest would be left out.
+        stage.wait_settled(sidecar, ended);
+        alone.extend(stage.seen.between(began, attacked));
+        beside.extend(stage.seen.between(attacked, ended));
+    }
+    (times(&alone), times(&beside))
+}
+
+/// One row of the table.
+pub fn row(stage: &Stage<'_>, sidecar: &mut Running, attack: &Attack, phases: Phases) -> Line {
+    let swallowed = |sidecar: &Running| {
+        let metrics = sidecar.metrics().expect("metrics");
+        metrics.sum("outrigger_guest_log_bytes_dropped_total", &[])
+    };
+    let before = swallowed(sidecar);
+    let (alone, beside) = measure(stage, sidecar, std::slice::from_ref(attack), phases);
+    let outputs = sidecar.metrics().expect("metrics").sum("outrigger_outputs_total", &[("route", attack.name)]) as u64;
+    let dead = stage.seen.ended(attack.name);
+    let (happened, end, wrong) = match attack.end {
+        End::Failed(class, reason) => {
+            let is_it = |e: &crate::load::Ended| e.class == class && e.reason.contains(reason);
+            let happened = dead.iter().filter(|(ended, _)| is_it(ended)).map(|(_, count)| count).sum();
+            let other = dead.iter().find(|(ended, _)| !is_it(ended));
+            (
+                happened,
+                format!("{class}: {reason}"),
+                other.map(|(e, count)| format!("{count} ended as {}: {}", e.class, e.reason)),
+            )
+        }
+        End::Handled | End::Swallowed => {
+            let other = dead.first();
+            let wrong = other.map(|(e, count)| format!("{count} ended as {}: {}", e.class, e.reason));
+            match attack.end {
+                End::Swallowed => {
+                    let bytes = swallowed(sidecar) - before;
+                    let wrong = wrong.or_else(|| (bytes == 0.0).then(|| "nothing was swallowed".to_owned()));
+                    (outputs, format!("handled; {:.0} KiB swallowed", bytes / 1024.0), wrong)
+                }
+                _ => (outputs, "handled".to_owned(), wrong),
+            }
+        }
+    };
+    Line { what: attack.what, happened, end, wrong, alone, beside, bound: phases.bound(alone.settled) }
+}
+
+/// Sends the events of these attacks for a while; how many of each.
+fn attack(kafka: &Kafka, topic: &str, attacks: &[Attack], length: Duration) -> Vec<u64> {
+    let producer = producer(kafka);
+    let until = millis(SystemTime::now() + length);
+    let began = Instant::now();
+    let mut made = vec![0_u64; attacks.len()];
+    while began.elapsed() < length {
+        for (attack, made) in attacks.iter().zip(&mut made) {
+            while began.elapsed().as_secs_f64() * f64::from(attack.rate) >= *made as f64 {
+                let key = format!("{}-{}", attack.name, *made % u64::from(attack.keys));
+                send(&producer, topic, &event(attack.name, *made, &key, &format!("{} until={until}", attack.order)));
+                *made += 1;
+            }
+        }
+        producer.poll(Duration::ZERO);
+        let_it_last(STEP);
+    }
+    rdkafka::producer::Producer::flush(&producer, PATIENCE).expect("all events are written");
+    made
+}
+
+fn times(samples: &[Sample]) -> Times {
+    assert!(samples.len() >= 100, "{} events of the neighbour are too few to say anything", samples.len());
+    let p99 = |time: fn(&Sample) -> Duration| {
+        let mut times: Vec<Duration> = samples.iter().map(time).collect();
+        times.sort_unstable();
+        // The nearest rank: a time that was measured.
+        times[(times.len() * 99).div_ceil(100) - 1]
+    };
+    Times { settled: p99(|sample| sample.settled), seen: p99(|sample| sample.seen) }
+}
