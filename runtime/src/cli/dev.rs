@@ -9,6 +9,8 @@ use super::{UNUSABLE, load};
 use crate::app::{Options, Sidecar};
 use crate::dev::{self, DevArgs};
 use crate::logging::{self, LogArgs};
+use crate::manifest::{self, Manifest};
+use crate::reload::Sources;
 
 /// The commits and the leaving of a sidecar whose broker is in the same process take moments.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
@@ -32,8 +34,16 @@ pub fn dev(args: &DevArgs) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let start = |manifest, observer| {
-        let options = Options { observer: Some(observer), ..Options::default() };
+    let start = |manifest: Manifest, observer| {
+        // What connects is the embedded broker's, whatever is saved.
+        let (path, running) = (args.manifest.clone(), manifest.clone());
+        let read = move || {
+            let Manifest { kafka, probes, commit_interval, .. } = running.clone();
+            manifest::load(&path)
+                .map(|(saved, w)| (Manifest { kafka, probes, commit_interval, admin: None, ..saved }, w))
+        };
+        let reload = Some(Sources { path: args.manifest.clone(), read: Arc::new(read) });
+        let options = Options { observer: Some(observer), reload, ..Options::default() };
         Sidecar::start(manifest, options).map_err(|error| error.to_string())
     };
     let code = match dev::run(args, manifest, &interrupted, start) {

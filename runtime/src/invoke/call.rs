@@ -28,6 +28,8 @@ pub struct Call {
     pub partition: i32,
     /// 1 for the first attempt.
     pub attempt: u32,
+    /// The generation that it is made on, for the guest's log lines.
+    pub generation: u64,
     /// Set when the partition is taken away: the call ends as `Fenced` at the
     /// guest's next tick, or at [`interrupt`](super::Engine::interrupt). A guest
     /// that waits in the host does not see it: drop the future.
@@ -67,7 +69,7 @@ async fn attempt(pool: &Pool, call: Call, started: Instant) -> (Outcome, Duratio
     }
     let _beat = pool.clock().pulse().begin();
     let mut instance = pool.take();
-    instance.begin(Arc::clone(&call.fence), &call.route);
+    instance.begin(Arc::clone(&call.fence), &call.route, call.generation);
     let meter = Arc::clone(&instance.meter);
     let end =
         drive(invoke(&mut instance, module, &call), &meter, pool.clock(), started, started + limits.timeout).await;

@@ -255,7 +255,7 @@ impl Module {
         let runtime = runtime.map_err(|error| Refused::Start(error.to_string()))?;
         let clock = self.clock();
         let mut instance = Instance::new(self, Arc::new(Semaphore::new(1)));
-        instance.begin(Arc::default(), &"".into());
+        instance.begin(Arc::default(), &"".into(), 0);
         let (meter, now) = (Arc::clone(&instance.meter), Instant::now());
         let _beat = clock.pulse().begin();
         let start = instance.start(self);
@@ -296,7 +296,7 @@ fn kind(bytes: &[u8], path: impl Fn() -> PathBuf) -> Result<(), LoadError> {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         // Writing to a String cannot fail.

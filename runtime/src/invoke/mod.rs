@@ -30,5 +30,6 @@ mod ticker;
 
 pub use call::{Call, Report};
 pub use engine::{Engine, EngineError, Sizing};
+pub(crate) use load::hex;
 pub use load::{LoadError, Module};
 pub use pool::Pool;

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::task::Poll;
@@ -17,7 +18,7 @@ use super::core::{Core, Now};
 use super::effect::{Ack, CallOrder, Channel, Effect, RunId, Slot, Token};
 use super::plan::Plan;
 use super::report::Reporter;
-use super::{Command, Guest, Parts, Released};
+use super::{Built, Command, Guest, Parts, Released};
 use crate::invoke::{Call, Report};
 use crate::outcome::{Failure, FailureClass, Outcome};
 use crate::probes::Heart;
@@ -45,7 +46,8 @@ struct Worker {
     number: u8,
     core: Core,
     plan: Arc<Plan>,
-    guests: Vec<Box<dyn Guest>>,
+    /// Of the current generation. An attempt under way holds its own.
+    guests: Vec<Rc<dyn Guest>>,
     publisher: Arc<Publisher>,
     inboxes: Arc<[Inbox]>,
     commands: mpsc::UnboundedReceiver<Command>,
@@ -90,8 +92,10 @@ pub fn run(parts: Parts) -> std::io::Result<()> {
         let worker = Worker {
             number: parts.number,
             core: (parts.core)(now()),
-            plan: parts.plan,
-            guests: (parts.guests)(),
+            guests: (0..parts.generation.plan.handlers.len())
+                .map(|handler| (parts.generation.guests)(handler))
+                .collect(),
+            plan: parts.generation.plan.clone(),
             publisher: parts.publisher,
             inboxes: parts.inboxes,
             commands: parts.commands,
@@ -206,9 +210,29 @@ impl Worker {
                 self.overdue(Instant::now());
             }
             Command::Snapshot => self.core.publish_snapshots(),
+            Command::Switch(built) => self.switch(&built),
             Command::Stop => return false,
         }
         true
+    }
+
+    /// Goes over to a new generation. Handlers that are what they were keep their
+    /// instances; the others' go with the attempts that are on them, each of which ends
+    /// within its handler's timeout.
+    fn switch(&mut self, built: &Built) {
+        // What the old generation has said is done first.
+        while let Some(effect) = self.core.next(false) {
+            self.do_at_once(effect);
+        }
+        let plan = built.plan.clone();
+        let guest = |handler| match plan.same_handler(handler, &self.plan) {
+            Some(same) => self.guests[same].clone(),
+            None => (built.guests)(handler),
+        };
+        self.guests = (0..plan.handlers.len()).map(guest).collect();
+        self.core.switch(plan.clone());
+        self.reporter.switch(&plan);
+        self.plan = plan;
     }
 
     /// Gives the core records, as many as it wants.
@@ -263,15 +287,23 @@ impl Worker {
     async fn act(&mut self) -> bool {
         for _ in 0..TURN {
             let Some(effect) = self.core.next(!self.is_refused()) else { return false };
-            match effect {
-                Effect::Call(order) => self.call(order).await,
-                Effect::Publish(token, channel) => self.publish(token, channel),
-                Effect::Handled { route, outputs } => self.reporter.handled(route, outputs),
-                Effect::Observe(route, observation) => self.reporter.observe(route, observation),
-                Effect::Drained(slot) => self.release(slot, false),
+            if let Some(order) = self.do_at_once(effect) {
+                self.call(order).await;
             }
         }
         true
+    }
+
+    /// Does what takes no time; gives a call back.
+    fn do_at_once(&mut self, effect: Effect) -> Option<CallOrder> {
+        match effect {
+            Effect::Call(order) => return Some(order),
+            Effect::Publish(token, channel) => self.publish(token, channel),
+            Effect::Handled { place, outputs } => self.reporter.handled(&place, outputs),
+            Effect::Observe(place, observation) => self.reporter.observe(&place, observation),
+            Effect::Drained(slot) => self.release(slot, false),
+        }
+        None
     }
 
     async fn call(&mut self, order: CallOrder) {
@@ -282,6 +314,7 @@ impl Worker {
             topic: account.topic.clone(),
             partition: account.partition,
             attempt,
+            generation: self.plan.generation,
             fence: account.fence.clone(),
         };
         let mut running = self.guests[handler].call(call);
@@ -313,9 +346,9 @@ impl Worker {
         let Ok(report) = result else { return };
         // A call that could not begin was none.
         if !matches!(report.outcome, Outcome::Busy)
-            && let Some(route) = self.core.route(run)
+            && let Some(place) = self.core.place(run)
         {
-            self.reporter.called(route, report.duration);
+            self.reporter.called(&place, report.duration);
         }
         // A retry's delay counts from the end of the attempt: the core's time may be as
         // old as the last wait, or as the other calls of this turn took.

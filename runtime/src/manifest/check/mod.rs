@@ -2,6 +2,7 @@
 //! the problems and goes on, with a default where the value is unusable, so
 //! that one run shows everything.
 
+mod admin;
 mod circuit;
 mod filter;
 mod flow;
@@ -23,7 +24,8 @@ use std::time::Duration;
 
 use super::model;
 use super::raw;
-use super::read::{Field, Place, Problem, Problems};
+use super::read::{Field, Given, Place, Problem, Problems};
+pub(super) use pattern::is_pattern_of;
 use topics::Topics;
 
 /// What every check needs.
@@ -82,6 +84,7 @@ pub(super) fn check(raw: &raw::Manifest, root: Place, base: &Path, problems: &Pr
         buffer: model::Buffer { records: check.count(&buffer.records, 10_000, 1..=10_000_000), bytes },
         total_bytes: check.total_bytes(buffer, bytes),
         probes: check.probes(&raw.probes),
+        admin: check.admin(&raw.admin),
     })
 }
 
@@ -113,14 +116,15 @@ impl Check<'_> {
         let probes = field.given()?;
         let help = "write `listen: 0.0.0.0:9464`";
         let listen = self.require(&probes.value.listen, "listen", probes.key, help)?;
-        match listen.value.parse() {
-            Ok(address) => Some(address),
-            Err(_) => {
-                let message = format!("`{}` is not an IP address and a port", listen.shown());
-                self.problems.error(listen.at, message, "write it as 0.0.0.0:9464 or [::]:9464");
-                None
-            }
-        }
+        self.address(listen, "write it as 0.0.0.0:9464 or [::]:9464")
+    }
+
+    fn address(self, listen: &Given<String>, help: &'static str) -> Option<SocketAddr> {
+        listen.value.parse().ok().or_else(|| {
+            let message = format!("`{}` is not an IP address and a port", listen.shown());
+            self.problems.error(listen.at, message, help);
+            None
+        })
     }
 
     /// Names appear in headers, metrics and file names.

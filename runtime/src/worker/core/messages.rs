@@ -20,18 +20,19 @@ pub(super) const PUBLISH_RETRY: Duration = Duration::from_millis(500);
 pub(super) const PUBLISH_RETRY_MAX: Duration = Duration::from_secs(30);
 
 impl Core {
-    pub(super) fn publish_outputs(&mut self, id: RunId, route: usize, outputs: Vec<Output>, duration: Duration) {
-        let (plan, group) = (self.plan.clone(), self.group.clone());
+    pub(super) fn publish_outputs(&mut self, id: RunId, outputs: Vec<Output>, duration: Duration) {
+        let group = self.group.clone();
         let Some(partition) = self.partition(id.slot) else { return };
         let entry = &mut partition.entries[id.entry as usize];
+        let (generation, route) = (&entry.runs[id.run as usize].generation, entry.runs[id.run as usize].route);
+        let (spec, handler) = (&generation.plan.manifest.routes[route], generation.plan.handler(route));
+        let topics = handler.map_or(&[][..], |handler| &handler.topics);
         let input = Input {
             group: &group,
             topic: &partition.account.topic,
             partition: partition.account.partition,
             record: entry.body.record(),
         };
-        let spec = &plan.manifest.routes[route];
-        let topics = &plan.handlers[plan.handler_of[route]].topics;
         let messages: Result<SmallVec<[Message; 1]>, Failure> = outputs
             .into_iter()
             .enumerate()
