@@ -220,7 +220,9 @@ impl Reload {
             if !asked && !recovered {
                 return None;
             }
-            let answer = Answer::Unchanged(self.parts.current.built.plan.generation);
+            let generation = self.parts.current.built.plan.generation;
+            tracing::info!(generation, "nothing to take over: generation {generation} is what is there");
+            let answer = Answer::Unchanged(generation);
             self.status.said(&answer, &self.parts);
             return Some(answer);
         }
