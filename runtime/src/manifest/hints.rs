@@ -3,8 +3,7 @@
 use super::read::{Key, Problem};
 
 /// Keys that later versions know: section (the raw type's name), key, what it is for.
-const NOT_YET: [(&str, &str, &str); 5] = [
-    ("Manifest", "admin", "the management API"),
+const NOT_YET: [(&str, &str, &str); 4] = [
     ("Handler", "config", "configuration of handlers"),
     ("Allow", "http", "outgoing HTTP"),
     ("Allow", "config", "configuration of handlers"),

@@ -97,7 +97,7 @@ pub fn run(kafka: &Kafka) {
         assert_eq!(stage.generation(), generation, "{what}: the generation before goes on");
         let (status, ready) = stage.sidecar.get("/readyz").unwrap();
         assert!(status == 200 && ready.contains("reloadFailed") && !ready.contains("\"reloadFailed\":null"), "{ready}");
-        println!("{what:30} {}", line.split("goes on: ").last().unwrap_or_default());
+        println!("{what:30} {}", message(&line));
         // What was right is right again, and nothing is taken over for it.
         if stage.path("module.wasm").is_dir() {
             fs::remove_dir(stage.path("module.wasm")).unwrap();
@@ -112,4 +112,10 @@ pub fn run(kafka: &Kafka) {
     }
     let failed = stage.finish();
     assert_eq!(failed, 0.0, "failed attempts");
+}
+
+/// What the log line says of the reason.
+fn message(line: &str) -> &str {
+    let reason = line.split("goes on: ").last().unwrap_or_default();
+    reason.rsplit_once(" generation=").map_or(reason, |(reason, _)| reason)
 }

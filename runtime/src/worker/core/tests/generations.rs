@@ -96,7 +96,7 @@ fn nothing_of_a_generation_is_left_after_its_last_attempt() {
 
 #[test]
 fn a_circuit_stays_with_a_handler_that_stays_and_goes_with_one_that_is_replaced() {
-    for (new, held) in [([false, false], true), ([false, true], false)] {
+    for (new, held) in [([false, false], true), ([true, false], false)] {
         let mut rig = Rig::with(plan_with_circuits(), true);
         for offset in 1..=4 {
             rig.deliver(offset, "", "k");
