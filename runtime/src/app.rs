@@ -202,12 +202,11 @@ fn worker_count(manifest: &Manifest) -> usize {
     manifest.workers.unwrap_or_else(cores).clamp(1, usize::from(u8::MAX))
 }
 
+/// A generation, and where handlers are modules what builds the next ones.
+type First = (Arc<Built>, Option<(Builder, Current)>);
+
 /// The generation to begin with, and what builds the next ones where handlers are modules.
-fn first_generation(
-    manifest: &Arc<Manifest>,
-    workers: usize,
-    guests: Option<Guests>,
-) -> Result<(Arc<Built>, Option<(Builder, Current)>), StartError> {
+fn first_generation(manifest: &Arc<Manifest>, workers: usize, guests: Option<Guests>) -> Result<First, StartError> {
     if let Some(guests) = guests {
         let plan = Arc::new(Plan::new(1, manifest.clone(), |_| ModuleId { digest: "".into(), since: 1 }));
         return Ok((Arc::new(Built { plan, guests }), None));

@@ -16,6 +16,7 @@ mod status;
 mod watch;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -29,6 +30,7 @@ pub use status::{Answer, Status};
 use crate::manifest::{Diagnostic, Manifest};
 use crate::metrics::Metrics;
 use crate::probes::Health;
+use crate::settle::reason::printable;
 use crate::source::Order;
 use files::Files;
 use watch::Watch;
@@ -41,6 +43,8 @@ const POLL: Duration = Duration::from_secs(3);
 const QUIET: Duration = Duration::from_millis(50);
 /// A folder that never is quiet is looked at all the same after this time.
 const RESTLESS: Duration = Duration::from_secs(1);
+/// Bytes of the reason why a change is not taken over.
+const PROBLEMS: usize = 8 << 10;
 /// Requests that wait for their turn; more are refused.
 const REQUESTS: usize = 16;
 
@@ -238,6 +242,8 @@ impl Reload {
                 Answer::Switched(generation)
             }
             Err(problems) => {
+                // What a module wrote or named may be in it.
+                let problems = printable(&problems, PROBLEMS);
                 self.tried = Some(content);
                 let generation = self.parts.current.built.plan.generation;
                 tracing::error!(
@@ -267,7 +273,11 @@ impl Reload {
         let current = &self.parts.current;
         let mut difference = difference(&current.built.plan.manifest, &manifest);
         difference.refuse()?;
-        let next = self.parts.builder.build(&manifest, &content.modules, Some(current)).map_err(|e| e.to_string())?;
+        let builder = &mut self.parts.builder;
+        // A defect that one module brings to light must not end all reloading.
+        let built = catch_unwind(AssertUnwindSafe(|| builder.build(&manifest, &content.modules, Some(current))));
+        let panicked = |_| "the host panicked while it loaded the modules; this is a defect of Outrigger".to_owned();
+        let next = built.map_err(panicked)?.map_err(|error| error.to_string())?;
         difference.modules(current, &next);
         let (done, answers) = sync_channel(1);
         let ended = |_| "the process is ending".to_owned();
