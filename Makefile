@@ -11,7 +11,7 @@ EXAMPLES := $(patsubst %/Makefile,%,$(wildcard examples/*/Makefile))
 GUESTS := $(patsubst tests/guests/%/Cargo.toml,guest-%,$(wildcard tests/guests/*/Cargo.toml))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults hostile simulate check bench build examples guests deny clean need-build need-guests need-tests
+.PHONY: help demo test faults hostile reload simulate check bench build examples guests deny clean need-build need-guests need-tests
 
 help: ## Show this list
 	@echo "make TARGET, where TARGET is one of"
@@ -28,6 +28,9 @@ faults: need-tests build guests ## Do harm on real Kafka for over an hour, print
 
 hostile: need-tests build guests ## Run hostile handlers beside a neighbour on real Kafka, print a table; ONLY=loop: one
 	OUTRIGGER_BIN=$(OUTRIGGER) $(CARGO) test --workspace --test hostile -- --full $(ONLY:%=--only %)
+
+reload: need-tests build guests ## Reload under load on real Kafka for some minutes, print the figures; ONLY=broken: one part
+	OUTRIGGER_BIN=$(OUTRIGGER) $(CARGO) test --workspace --test reload -- --full $(ONLY:%=--only %)
 
 simulate: need-build ## Simulate a worker with SEEDS different histories (default 1000000)
 	OUTRIGGER_SEEDS=$(or $(SEEDS),1000000) $(CARGO) test --workspace --lib -- --nocapture worker::core::tests::simulation

@@ -4,6 +4,7 @@
 use std::future::{Future, ready};
 use std::path::Path;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -50,9 +51,9 @@ routes:
 /// If anything fails, or if not every event was handled.
 pub fn run(task: &Task) -> Result<Measured, Failure> {
     let job = task.job;
-    let guests = move || vec![Box::new(Native(job)) as Box<dyn Guest>];
+    let guests = move |_| Rc::new(Native(job)) as Rc<dyn Guest>;
     let options = Options {
-        guests: (task.contender == Contender::Native).then(|| Arc::new(guests) as outrigger::app::Guests),
+        guests: (task.contender == Contender::Native).then(|| Arc::new(guests) as outrigger::worker::Guests),
         ..Options::default()
     };
     let sidecar = Sidecar::start(manifest(task)?, options)?;

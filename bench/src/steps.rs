@@ -84,6 +84,7 @@ pub fn run(steps: &Steps) -> Result<(), Failure> {
             topic: Arc::clone(&topic),
             partition: 0,
             attempt: 1,
+            generation: 1,
             fence: Arc::clone(&fence),
         };
         match runtime.block_on(pool.call(call)).outcome {

@@ -9,6 +9,9 @@
 //!      v                      v   |
 //!   committer               publisher
 //! ```
+//!
+//! Beside them the reload thread builds generations, and hands each to the source,
+//! which passes it on to the workers.
 
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -17,35 +20,36 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
+use crate::admin::{self, AdminServer};
 use crate::compile::Compiler;
-use crate::invoke::{Engine, EngineError, LoadError, Module, Pool, Sizing};
+use crate::invoke::{Engine, EngineError};
 use crate::logging::KafkaLog;
-use crate::manifest::{Handler, Manifest};
+use crate::manifest::Manifest;
 use crate::metrics::Metrics;
 use crate::observe::Observation;
 use crate::probes::{self, Component, Health, ProbeServer};
 use crate::publish::{Inbox, Publisher};
+use crate::reload::{self, BuildError, Builder, Current, Sources};
 use crate::source::{self, Order, Stopped};
 use crate::worker::core::Core;
-use crate::worker::plan::Plan;
+use crate::worker::plan::{ModuleId, Plan};
 use crate::worker::report::{Reporter, Troubles};
-use crate::worker::{self, Guest};
+use crate::worker::{self, Built, Guests};
 
 /// A thread that has not said so for this long is not alive.
 const ALIVE: Duration = Duration::from_secs(60);
-
-/// Makes the guests of one worker, in the order of the manifest's handlers.
-pub type Guests = Arc<dyn Fn() -> Vec<Box<dyn Guest>> + Send + Sync>;
 
 /// What is not in the manifest.
 #[derive(Default)]
 pub struct Options {
     /// Gets one observation per outcome. Workers wait for it when it is full.
     pub observer: Option<SyncSender<Observation>>,
-    /// Runs handlers instead of their modules, which are then not loaded: for measuring the host alone.
+    /// Runs handlers instead of their modules, which are then neither loaded nor reloaded: for measuring the host alone.
     pub guests: Option<Guests>,
     /// Compiles the handlers' modules. The default does so in this process and keeps nothing.
     pub compiler: Compiler,
+    /// Where manifest and modules are read anew when they change; `None`: never.
+    pub reload: Option<Sources>,
 }
 
 /// Why the sidecar did not start. Nothing has been consumed.
@@ -55,8 +59,8 @@ pub enum StartError {
     #[error(transparent)]
     Engine(#[from] EngineError),
     /// A handler's module is not usable.
-    #[error("handler `{0}`: {1}")]
-    Handler(Arc<str>, LoadError),
+    #[error(transparent)]
+    Build(#[from] BuildError),
     /// librdkafka refuses what `kafka.properties` say.
     #[error("kafka: {0}")]
     Kafka(#[from] rdkafka::error::KafkaError),
@@ -74,6 +78,8 @@ pub struct Sidecar {
     orders: SyncSender<Order>,
     workers: Vec<JoinHandle<()>>,
     metrics: Metrics,
+    reload: Option<reload::Handle>,
+    _admin: Option<AdminServer>,
     _probes: Option<ProbeServer>,
 }
 
@@ -91,18 +97,10 @@ impl Sidecar {
         metrics.queue_limit_bytes.set(manifest.total_bytes.try_into().unwrap_or(i64::MAX));
 
         // Handlers first: a bad one is known before anything connects.
-        let (guests, engine, modules) = match options.guests {
-            Some(guests) => (guests, None, Vec::new()),
-            None => {
-                let engine = Engine::with(Sizing::of(manifest.handlers.values(), count), options.compiler)?;
-                let load = |spec: &Handler| engine.load(spec).map_err(|e| StartError::Handler(spec.name.clone(), e));
-                let modules = manifest.handlers.values().map(load).collect::<Result<Vec<_>, _>>()?;
-                (pools(modules.clone()), Some(engine), modules)
-            }
-        };
+        let (first, loaded) = first_generation(&manifest, count, options.guests, options.compiler)?;
+        let engine = loaded.as_ref().map(|(builder, _)| builder.engine().clone());
         health.ready(Component::Handlers);
-        let digest = |name: &str| modules.iter().find(|m| &**m.name() == name).map_or("", |m| m.digest()).into();
-        let plan = Arc::new(Plan::new(Manifest::clone(&manifest), digest));
+        let bound = manifest.admin.as_ref().map(|admin| admin::bind(admin.listen)).transpose()?;
         let probes = manifest.probes.map(|addr| probes::start(addr, health.clone(), metrics.clone())).transpose()?;
 
         let inboxes: Arc<[Inbox]> = (0..count).map(|_| Inbox::default()).collect();
@@ -110,7 +108,8 @@ impl Sidecar {
         // Bounded by the accounts: a record is only sent when its partition has room.
         #[allow(clippy::disallowed_methods)]
         let (commands, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
-        let (orders, take_orders) = sync_channel(1);
+        // One generation at most, since each is waited for, and the order to stop.
+        let (orders, take_orders) = sync_channel(2);
         let parts = source::Parts {
             manifest: manifest.clone(),
             workers: commands,
@@ -127,14 +126,12 @@ impl Sidecar {
         let group: Arc<str> = manifest.kafka.group_id.as_str().into();
         let worker = |(number, commands)| {
             let observer = options.observer.clone();
-            let reporter = Reporter::new(number, &plan, &metrics, troubles.clone(), observer, Instant::now());
-            let (plan_of_core, group, guests, observes) =
-                (plan.clone(), group.clone(), guests.clone(), reporter.observes());
+            let reporter = Reporter::new(number, &first.plan, &metrics, troubles.clone(), observer, Instant::now());
+            let (plan, group, observes) = (first.plan.clone(), group.clone(), reporter.observes());
             let parts = worker::Parts {
                 number: number as u8,
-                core: Box::new(move |now| Core::new(plan_of_core, group, observes, fastrand::u64(..), now)),
-                plan: plan.clone(),
-                guests: Box::new(move || guests()),
+                core: Box::new(move |now| Core::new(plan, group, observes, fastrand::u64(..), now)),
+                generation: first.clone(),
                 publisher: publisher.clone(),
                 inboxes: inboxes.clone(),
                 commands,
@@ -150,7 +147,22 @@ impl Sidecar {
             })
         };
         let workers = receivers.into_iter().enumerate().map(worker).collect::<Result<_, _>>()?;
-        Ok(Sidecar { source, orders, workers, metrics, _probes: probes })
+
+        let sources = options.reload.zip(loaded);
+        let reload = sources.map(|(sources, (builder, current))| {
+            let (orders, source, metrics) = (orders.clone(), source.thread().clone(), metrics.clone());
+            reload::start(reload::Parts { sources, builder, current, orders, source, metrics, health })
+        });
+        let reload = reload.transpose()?;
+        let serve =
+            |((listener, admin), reload): ((_, _), &reload::Handle)| admin::start(listener, admin, reload.clone());
+        let admin = bound.zip(manifest.admin.as_ref()).zip(reload.as_ref()).map(serve).transpose()?;
+        Ok(Sidecar { source, orders, workers, metrics, reload, _admin: admin, _probes: probes })
+    }
+
+    /// Asks for a reload. `None`: this sidecar does not reload.
+    pub fn reload(&self) -> Option<&reload::Handle> {
+        self.reload.as_ref()
     }
 
     /// Whether it ended by itself: [`Sidecar::stop`] then says why.
@@ -165,6 +177,9 @@ impl Sidecar {
 
     /// Commits, drains, commits and leaves the group, within `within`.
     pub fn stop(self, within: Duration) -> Stopped {
+        if let Some(reload) = &self.reload {
+            reload.end();
+        }
         let thread: Thread = self.source.thread().clone();
         // A source that has ended takes no orders.
         _ = self.orders.try_send(Order::Stop(Instant::now() + within));
@@ -190,6 +205,21 @@ fn worker_count(manifest: &Manifest) -> usize {
     manifest.workers.unwrap_or_else(cores).clamp(1, usize::from(u8::MAX))
 }
 
-fn pools(modules: Vec<Arc<Module>>) -> Guests {
-    Arc::new(move || modules.iter().map(|module| Box::new(Pool::new(module.clone())) as Box<dyn Guest>).collect())
+/// A generation, and where handlers are modules what builds the next ones.
+type First = (Arc<Built>, Option<(Builder, Current)>);
+
+/// The generation to begin with, and what builds the next ones where handlers are modules.
+fn first_generation(
+    manifest: &Arc<Manifest>,
+    workers: usize,
+    guests: Option<Guests>,
+    compiler: Compiler,
+) -> Result<First, StartError> {
+    if let Some(guests) = guests {
+        let plan = Arc::new(Plan::new(1, manifest.clone(), |_| ModuleId { digest: "".into(), since: 1 }));
+        return Ok((Arc::new(Built { plan, guests }), None));
+    }
+    let mut builder = Builder::new(manifest, workers, compiler)?;
+    let first = builder.build(manifest, &Default::default(), None)?;
+    Ok((first.built.clone(), Some((builder, first))))
 }

@@ -26,6 +26,7 @@ pub mod record;
 pub mod worker;
 
 // What surrounds them.
+pub mod admin;
 pub mod app;
 pub mod cli;
 pub mod compile;
@@ -35,3 +36,4 @@ pub mod logging;
 pub mod manifest;
 pub mod metrics;
 pub mod probes;
+pub mod reload;

@@ -44,6 +44,17 @@ pub enum CommitResult {
     Unknown,
 }
 
+/// How a reload ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReloadResult {
+    /// A new generation is current.
+    Switched,
+    /// There was nothing new.
+    Unchanged,
+    /// The generation before goes on.
+    Failed,
+}
+
 /// Every metric of the process, in a registry of its own. Cloning is cheap and
 /// gives the same metrics.
 ///
@@ -67,6 +78,9 @@ pub struct Metrics {
     paused_partitions: IntGauge,
     /// The manifest's bound on the bytes of records read and not settled.
     pub queue_limit_bytes: IntGauge,
+    reloads: IntCounterVec,
+    generation: IntGauge,
+    handler_info: IntGaugeVec,
     circuits_open: IntGaugeVec,
     circuit_changes: IntCounterVec,
     /// Messages, outputs and dead letters alike, that the producer reported as not written.
@@ -108,6 +122,12 @@ impl Metrics {
             queue_records: gauge(&r, "queue_records", "Records read and not settled.")?,
             paused_partitions: gauge(&r, "paused_partitions", "Partitions whose reading is paused.")?,
             queue_limit_bytes: gauge(&r, "queue_limit_bytes", "The bound on outrigger_queue_bytes.")?,
+            reloads: counters(&r, "reloads_total", "Reloads of manifest and modules by result.", &["result"])?,
+            generation: gauge(&r, "generation", "The number of the current generation.")?,
+            handler_info: IntGaugeVec::new(
+                Opts::new("outrigger_handler_info", "Always 1; the labels say which module a handler runs."),
+                &["handler", "digest"],
+            )?,
             circuits_open: IntGaugeVec::new(
                 Opts::new("outrigger_circuits_open", "Workers that hold the handler's calls."),
                 &["handler"],
@@ -126,6 +146,10 @@ impl Metrics {
         metrics.registry.register(Box::new(metrics.lag_records.clone()))?;
         metrics.registry.register(Box::new(metrics.lag_seconds.clone()))?;
         metrics.registry.register(Box::new(metrics.circuits_open.clone()))?;
+        metrics.registry.register(Box::new(metrics.handler_info.clone()))?;
+        for result in [ReloadResult::Switched, ReloadResult::Unchanged, ReloadResult::Failed] {
+            metrics.reloads.with_label_values(&[result.as_str()]);
+        }
         for result in [CommitResult::Ok, CommitResult::Failed, CommitResult::Unknown] {
             metrics.commits.with_label_values(&[result.as_str()]);
         }
@@ -181,6 +205,24 @@ impl Metrics {
         }
     }
 
+    /// Counts a reload.
+    pub fn reloaded(&self, result: ReloadResult) {
+        self.reloads.with_label_values(&[result.as_str()]).inc();
+    }
+
+    /// Says which generation is current, and which module, by its digest, each handler
+    /// runs. `gone` are the handlers and digests of the one before.
+    pub fn set_generation(&self, number: u64, gone: &[(String, String)], handlers: &[(String, String)]) {
+        self.generation.set(number.try_into().unwrap_or(i64::MAX));
+        for (handler, digest) in gone.iter().filter(|gone| !handlers.contains(gone)) {
+            // An error says that it is gone already.
+            _ = self.handler_info.remove_label_values(&[handler, digest]);
+        }
+        for (handler, digest) in handlers {
+            self.handler_info.with_label_values(&[handler, digest]).set(1);
+        }
+    }
+
     /// Counts a commit's answer.
     pub fn commit(&self, result: CommitResult) {
         self.commits.with_label_values(&[result.as_str()]).inc();
@@ -233,6 +275,17 @@ fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, promet
     let gauge = IntGauge::new(format!("outrigger_{name}"), help)?;
     registry.register(Box::new(gauge.clone()))?;
     Ok(gauge)
+}
+
+impl ReloadResult {
+    /// The value of the `result` label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ReloadResult::Switched => "switched",
+            ReloadResult::Unchanged => "unchanged",
+            ReloadResult::Failed => "failed",
+        }
+    }
 }
 
 impl CommitResult {

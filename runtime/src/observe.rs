@@ -20,6 +20,10 @@ pub struct Observation {
     pub offset: i64,
     /// The event's id, if it could be decoded.
     pub id: Option<String>,
+    /// The generation that the attempt was made on; of the decision where none was made.
+    pub generation: u64,
+    /// The SHA-256 of the handler's module in hexadecimal; `None` where no route took the record.
+    pub module: Option<Arc<str>>,
     /// 1 for the first attempt; 0 where nothing was attempted.
     pub attempt: u32,
     /// What happened.
@@ -81,4 +85,9 @@ pub enum What {
         /// Of the failure.
         reason: String,
     },
+}
+
+/// So much of a module's digest as tells it from others in a log line.
+pub fn short(digest: &str) -> &str {
+    digest.get(..12).unwrap_or(digest)
 }

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use crate::metrics::{CONTENT_TYPE, Metrics};
 
 mod health;
-mod listener;
+pub(crate) mod listener;
 
 pub use health::{Component, Health, Heart};
 use listener::{Bounded, Limits};

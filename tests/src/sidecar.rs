@@ -227,6 +227,11 @@ impl Running {
         self.process.signal(libc::SIGTERM);
     }
 
+    /// Sends SIGHUP.
+    pub fn signal_to_reload(&self) {
+        self.process.signal(libc::SIGHUP);
+    }
+
     /// Freezes it, as a machine that hangs.
     pub fn freeze(&self) {
         self.process.signal(libc::SIGSTOP);

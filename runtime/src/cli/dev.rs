@@ -9,7 +9,8 @@ use super::{UNUSABLE, compiler, load};
 use crate::app::{Options, Sidecar};
 use crate::dev::{self, DevArgs};
 use crate::logging::{self, LogArgs};
-use crate::manifest::Manifest;
+use crate::manifest::{self, Manifest};
+use crate::reload::Sources;
 
 /// The commits and the leaving of a sidecar whose broker is in the same process take moments.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
@@ -34,8 +35,16 @@ pub fn dev(args: &DevArgs) -> ExitCode {
         }
     };
     let start = |manifest: Manifest, observer| {
+        // What connects is the embedded broker's, whatever is saved.
+        let (path, running) = (args.manifest.clone(), manifest.clone());
+        let read = move || {
+            let Manifest { kafka, probes, commit_interval, .. } = running.clone();
+            manifest::load(&path)
+                .map(|(saved, w)| (Manifest { kafka, probes, commit_interval, admin: None, ..saved }, w))
+        };
+        let reload = Some(Sources { path: args.manifest.clone(), read: Arc::new(read) });
         let compiler = compiler(&manifest).map_err(|error| error.to_string())?;
-        let options = Options { observer: Some(observer), compiler, ..Options::default() };
+        let options = Options { observer: Some(observer), compiler, reload, ..Options::default() };
         Sidecar::start(manifest, options).map_err(|error| error.to_string())
     };
     let code = match dev::run(args, manifest, &interrupted, start) {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -9,6 +10,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::{UNUSABLE, compiler, load};
 use crate::app::{Options, Sidecar, StartError};
 use crate::logging::{self, LogArgs};
+use crate::manifest;
+use crate::reload::Sources;
 
 /// How often the signals' loop looks whether the sidecar has ended by itself.
 const LOOK: Duration = Duration::from_millis(100);
@@ -19,6 +22,9 @@ const LOOK: Duration = Duration::from_millis(100);
 Example:
   outrigger run /etc/outrigger/outrigger.yaml
   outrigger run --compiled-only outrigger.yaml    after `outrigger compile outrigger.yaml`
+
+It reloads the manifest and the modules when they change, or at SIGHUP, while it runs; what
+cannot be taken over is logged, and what ran before goes on.
 
 SIGTERM and SIGINT end it in good order within shutdownTimeout: it stops reading, lets
 running calls finish, publishes, commits and leaves the group. A second one ends it at once.
@@ -60,9 +66,12 @@ pub fn run(args: &RunArgs) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    let path = args.manifest.clone();
+    let read = Arc::new(move || manifest::load(&path));
+    let reload = Some(Sources { path: args.manifest.clone(), read });
     let started = compiler(&manifest)
         .map_err(StartError::from)
-        .and_then(|compiler| Sidecar::start(manifest, Options { compiler, ..Options::default() }));
+        .and_then(|compiler| Sidecar::start(manifest, Options { compiler, reload, ..Options::default() }));
     let sidecar = match started {
         Ok(sidecar) => sidecar,
         Err(error) => {
@@ -73,10 +82,13 @@ pub fn run(args: &RunArgs) -> ExitCode {
     runtime.block_on(async {
         while !sidecar.has_ended() {
             tokio::select! {
-                name = signals.next() => {
-                    tracing::info!(signal = name, "stopping");
-                    break;
-                }
+                told = signals.next() => match told {
+                    Told::End(name) => {
+                        tracing::info!(signal = name, "stopping");
+                        break;
+                    }
+                    Told::Reload => sidecar.reload().into_iter().for_each(|reload| reload.signal()),
+                },
                 () = tokio::time::sleep(LOOK) => {}
             }
         }
@@ -86,9 +98,11 @@ pub fn run(args: &RunArgs) -> ExitCode {
         runtime.block_on(async {
             while !stopping.is_finished() {
                 tokio::select! {
-                    name = signals.next() => {
-                        tracing::warn!(signal = name, "second signal: ending at once; what is not committed will come again");
-                        std::process::exit(1);
+                    told = signals.next() => {
+                        if let Told::End(name) = told {
+                            tracing::warn!(signal = name, "second signal: ending at once; what is not committed will come again");
+                            std::process::exit(1);
+                        }
                     }
                     () = tokio::time::sleep(LOOK / 10) => {}
                 }
@@ -121,20 +135,32 @@ fn conclude(stopped: &crate::source::Stopped) -> i32 {
     0
 }
 
+/// What a signal says.
+enum Told {
+    End(&'static str),
+    Reload,
+}
+
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
     fn new() -> std::io::Result<Signals> {
-        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
     }
 
-    async fn next(&mut self) -> &'static str {
+    async fn next(&mut self) -> Told {
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => Told::End("SIGTERM"),
+            _ = self.interrupt.recv() => Told::End("SIGINT"),
+            _ = self.hangup.recv() => Told::Reload,
         }
     }
 }

@@ -296,6 +296,7 @@ fn for_broker(mut manifest: Manifest, broker: &Broker, probes: Option<SocketAddr
     kafka.topics.iter_mut().for_each(|topic| topic.start_from = None);
     manifest.commit_interval = manifest.commit_interval.min(COMMIT_INTERVAL);
     manifest.probes = probes;
+    manifest.admin = None;
     manifest
 }
 

@@ -46,6 +46,7 @@ fn manifest(topics: &[&str]) -> Manifest {
         drain_timeout: Duration::from_secs(5),
         buffer: Buffer { records: 1000, bytes: 1 << 20 },
         total_bytes: 1 << 20,
+        admin: None,
         probes: None,
         compile: crate::manifest::Compile::default(),
     }
@@ -80,7 +81,17 @@ impl Stub {
                 let lost = !lose.is_empty() && record.payload() == Some(lose.as_bytes());
                 let what = What::Handled { outputs: 0, duration: Duration::ZERO };
                 let route = Some("all".into());
-                let observation = Observation { route, topic, partition, offset, id: None, attempt: 1, what };
+                let observation = Observation {
+                    route,
+                    topic,
+                    partition,
+                    offset,
+                    id: None,
+                    generation: 1,
+                    module: None,
+                    attempt: 1,
+                    what,
+                };
                 if !lost {
                     observations.send(observation).unwrap();
                 }

@@ -174,7 +174,17 @@ mod tests {
 
     fn observation(what: What) -> Observation {
         let (route, topic) = (Some("order-created".into()), "shop.orders".into());
-        Observation { route, topic, partition: 2, offset: 17, id: Some("o-17".into()), attempt: 1, what }
+        Observation {
+            route,
+            topic,
+            partition: 2,
+            offset: 17,
+            id: Some("o-17".into()),
+            generation: 1,
+            module: None,
+            attempt: 1,
+            what,
+        }
     }
 
     #[test]

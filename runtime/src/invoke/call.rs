@@ -28,6 +28,8 @@ pub struct Call {
     pub partition: i32,
     /// 1 for the first attempt.
     pub attempt: u32,
+    /// The generation that it is made on, for the guest's log lines.
+    pub generation: u64,
     /// Set when the partition is taken away: the call ends as `Fenced` at the
     /// guest's next tick, or at [`interrupt`](super::Engine::interrupt). A guest
     /// that waits in the host does not see it: drop the future.
@@ -68,7 +70,7 @@ async fn attempt(pool: &Pool, call: Call, started: Instant) -> (Outcome, Duratio
     let _beat = pool.clock().pulse().begin();
     let mut instance = pool.take();
     let deadline = started + limits.timeout;
-    instance.begin(Arc::clone(&call.fence), &call.route, deadline);
+    instance.begin(Arc::clone(&call.fence), &call.route, call.generation, deadline);
     let meter = Arc::clone(&instance.meter);
     let end = drive(invoke(&mut instance, module, &call), &meter, pool.clock(), started, deadline).await;
     instance.log.end();

@@ -20,6 +20,10 @@ const FIBER: usize = 2 * 1024 * 1024;
 /// address space; these take a sixteenth of what a process has.
 const MAX_INSTANCES: usize = 2048;
 
+/// Slots that are reserved though no handler of the first manifest needs them: a few
+/// handlers more, with the default concurrency, on a small machine.
+const ROOM: usize = 512;
+
 /// What one instance may consist of: a module with more does not load. QuickJS has 3
 /// memories; most have 1. Without these bounds one handler's instances could take the
 /// slots that are counted on for another's.
@@ -48,6 +52,12 @@ impl Sizing {
     pub fn of<'a>(handlers: impl IntoIterator<Item = &'a Handler>, workers: usize) -> Sizing {
         let calls = handlers.into_iter().map(|handler| handler.concurrency).sum::<usize>();
         Sizing { instances: calls.saturating_mul(workers).saturating_mul(2).clamp(16, MAX_INSTANCES) }
+    }
+
+    /// The same for the handlers of today and of later manifests that need up to twice as much.
+    pub fn with_room_to_grow<'a>(handlers: impl IntoIterator<Item = &'a Handler>, workers: usize) -> Sizing {
+        let now = Sizing::of(handlers, workers).instances;
+        Sizing { instances: now.saturating_mul(2).clamp(ROOM, MAX_INSTANCES) }
     }
 }
 

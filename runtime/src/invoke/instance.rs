@@ -34,7 +34,7 @@ pub(super) struct Instance {
 impl Instance {
     /// A store under the module's limits, without an instance in it yet.
     pub(super) fn new(module: &Module, shared: &Shared, turns: Arc<Semaphore>) -> Instance {
-        let log = Arc::new(Log::new(Arc::clone(module.name()), Arc::clone(module.log_rate())));
+        let log = Arc::new(Log::new(Arc::clone(module.name()), module.digest(), Arc::clone(module.log_rate())));
         let meter = Arc::new(Meter::new(turns));
         let limits = module.limits();
         let guest = Guest::new(limits, module.grants(), shared, Arc::clone(&log), Arc::clone(&meter));
@@ -47,9 +47,9 @@ impl Instance {
     }
 
     /// Begins an attempt that has to answer by `deadline`.
-    pub(super) fn begin(&mut self, fence: Arc<AtomicBool>, route: &Arc<str>, deadline: Instant) {
+    pub(super) fn begin(&mut self, fence: Arc<AtomicBool>, route: &Arc<str>, generation: u64, deadline: Instant) {
         self.meter.reset();
-        self.log.begin(route);
+        self.log.begin(route, generation);
         let guest = self.store.data_mut();
         guest.memory.begin();
         guest.watch.fence = fence;

@@ -294,7 +294,7 @@ impl Module {
         let clock = self.clock();
         let now = Instant::now();
         let mut instance = Instance::new(self, &Shared::for_trial(&self.grants), Arc::new(Semaphore::new(1)));
-        instance.begin(Arc::default(), &"".into(), now + self.limits.timeout);
+        instance.begin(Arc::default(), &"".into(), 0, now + self.limits.timeout);
         let meter = Arc::clone(&instance.meter);
         let _beat = clock.pulse().begin();
         let start = instance.start(self);
@@ -335,7 +335,7 @@ fn kind(bytes: &[u8], path: impl Fn() -> PathBuf) -> Result<(), LoadError> {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         // Writing to a String cannot fail.

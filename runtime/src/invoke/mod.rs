@@ -37,5 +37,6 @@ pub use call::{Call, Report};
 pub(crate) use engine::engine_that_compiles;
 pub use engine::{Engine, EngineError, Sizing};
 pub use http::{Addresses, Resolve, System};
+pub(crate) use load::hex;
 pub use load::{LoadError, Module};
 pub use pool::Pool;

@@ -18,6 +18,7 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
 use super::escape::escape;
+use crate::observe::short;
 
 /// Bytes of guest output per handler and second that become log lines.
 const RATE: usize = 64 * 1024;
@@ -95,6 +96,8 @@ impl Rate {
 #[derive(Debug)]
 pub(super) struct Log {
     handler: Arc<str>,
+    /// The beginning of the module's digest.
+    module: String,
     rate: Arc<Rate>,
     attempt: Mutex<Attempt>,
 }
@@ -103,14 +106,15 @@ pub(super) struct Log {
 #[derive(Debug, Default)]
 struct Attempt {
     route: Option<Arc<str>>,
+    generation: u64,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
     tail: VecDeque<u8>,
 }
 
 impl Log {
-    pub(super) fn new(handler: Arc<str>, rate: Arc<Rate>) -> Log {
-        Log { handler, rate, attempt: Mutex::default() }
+    pub(super) fn new(handler: Arc<str>, digest: &str, rate: Arc<Rate>) -> Log {
+        Log { handler, module: short(digest).to_owned(), rate, attempt: Mutex::default() }
     }
 
     fn attempt(&self) -> MutexGuard<'_, Attempt> {
@@ -122,11 +126,12 @@ impl Log {
         Writer { log: Arc::clone(log), stream }
     }
 
-    /// Begins an attempt: its lines carry this route.
-    pub(super) fn begin(&self, route: &Arc<str>) {
+    /// Begins an attempt: its lines carry this route and this generation.
+    pub(super) fn begin(&self, route: &Arc<str>, generation: u64) {
         let mut attempt = self.attempt();
         attempt.tail.clear();
         attempt.route = Some(Arc::clone(route));
+        attempt.generation = generation;
     }
 
     /// Ends an attempt: an unfinished line is written as it is.
@@ -155,11 +160,11 @@ impl Log {
         if !self.admit(&attempt, context.len() + message.len()) {
             return;
         }
-        let (handler, route) = (&*self.handler, attempt.route());
+        let (handler, route, generation, module) = self.of(&attempt);
         let (context, message) = (escape(cut(context, 256)), escape(message));
         macro_rules! write {
             ($level:ident) => {
-                tracing::event!(target: "outrigger::guest", parent: None, tracing::Level::$level, handler, route, context = &*context, "{message}")
+                tracing::event!(target: "outrigger::guest", parent: None, tracing::Level::$level, handler, route, generation, module, context = &*context, "{message}")
             };
         }
         match level {
@@ -199,24 +204,29 @@ impl Log {
         if !self.admit(attempt, line.len()) {
             return;
         }
-        let (handler, route) = (&*self.handler, attempt.route());
+        let (handler, route, generation, module) = self.of(attempt);
         let text = String::from_utf8_lossy(line);
         let text = escape(text.trim_end_matches(['\n', '\r']));
         match stream {
             Stream::Stdout => {
-                tracing::info!(target: "outrigger::guest", parent: None, handler, route, stream = "stdout", "{text}")
+                tracing::info!(target: "outrigger::guest", parent: None, handler, route, generation, module, stream = "stdout", "{text}")
             }
             Stream::Stderr => {
-                tracing::warn!(target: "outrigger::guest", parent: None, handler, route, stream = "stderr", "{text}")
+                tracing::warn!(target: "outrigger::guest", parent: None, handler, route, generation, module, stream = "stderr", "{text}")
             }
         }
+    }
+
+    /// What every line says: handler, route, generation and module.
+    fn of<'a>(&'a self, attempt: &'a Attempt) -> (&'a str, &'a str, u64, &'a str) {
+        (&self.handler, attempt.route(), attempt.generation, &self.module)
     }
 
     fn admit(&self, attempt: &Attempt, bytes: usize) -> bool {
         let (fits, missed) = self.rate.take(bytes, Instant::now());
         if missed > 0 {
-            let (handler, route) = (&*self.handler, attempt.route());
-            tracing::warn!(target: "outrigger::guest", parent: None, handler, route, bytes = missed, "guest output over {RATE} bytes a second was swallowed");
+            let (handler, route, generation, module) = self.of(attempt);
+            tracing::warn!(target: "outrigger::guest", parent: None, handler, route, generation, module, bytes = missed, "guest output over {RATE} bytes a second was swallowed");
         }
         fits
     }
@@ -309,13 +319,13 @@ mod tests {
     use super::*;
 
     fn log() -> Log {
-        Log::new("h".into(), Arc::new(Rate::new()))
+        Log::new("h".into(), "", Arc::new(Rate::new()))
     }
 
     #[test]
     fn the_tail_is_the_last_kibibyte_on_a_character_boundary() {
         let log = log();
-        log.begin(&"r".into());
+        log.begin(&"r".into(), 1);
         assert_eq!(log.tail(), "");
         log.write(Stream::Stdout, b"not this\n");
         log.write(Stream::Stderr, "é".repeat(700).as_bytes());
@@ -323,14 +333,14 @@ mod tests {
         let tail = log.tail();
         assert!(tail.ends_with("éx") && tail.len() <= TAIL, "{tail}");
         assert!(!tail.contains(char::REPLACEMENT_CHARACTER), "{tail}");
-        log.begin(&"r".into());
+        log.begin(&"r".into(), 1);
         assert_eq!(log.tail(), "");
     }
 
     #[test]
     fn a_line_without_an_end_is_broken_and_memory_stays_bounded() {
         let log = log();
-        log.begin(&"r".into());
+        log.begin(&"r".into(), 1);
         log.write(Stream::Stderr, &[b'x'; 3 * LINE + 7]);
         assert_eq!(log.attempt().stderr.len(), 7);
         log.end();

@@ -2,10 +2,7 @@
 
 use super::read::{Key, Problem};
 
-/// Keys that later versions know: section (the raw type's name), key, what it is for.
-const NOT_YET: [(&str, &str, &str); 1] = [("Manifest", "admin", "the management API")];
-
-/// Keys that stand elsewhere: section, key, where.
+/// Keys that stand elsewhere: section (the raw type's name), key, where.
 const ELSEWHERE: [(&str, &str, &str); 14] = [
     ("OnFailure", "undecodable", "no route is reached then: use the top-level key `undecodable`"),
     ("OnFailure", "unrouted", "no route is reached then: use the top-level key `unmatched`"),
@@ -27,10 +24,6 @@ const ELSEWHERE: [(&str, &str, &str); 14] = [
 pub(super) fn unknown_key(section: &str, key: &Key, names: &[&str]) -> Problem {
     let name = key.name.as_str();
     let is = |entry: &&(&str, &str, &str)| entry.0 == section && entry.1 == name;
-    if let Some((_, _, what)) = NOT_YET.iter().find(is) {
-        return Problem::error(key.place, format!("`{name}` ({what}) is not supported by this version"))
-            .help("remove it");
-    }
     let problem = Problem::error(key.place, format!("unknown key `{}`", key.shown()));
     if let Some((_, _, place)) = ELSEWHERE.iter().find(is) {
         return problem.help(*place);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use super::capabilities::{Allow, Certificates, Config, Http, KeyValue};
+use super::check::is_pattern_of;
 use crate::outcome::FailureClass;
 
 /// A manifest that has been read, substituted and checked as a whole.
@@ -37,6 +38,8 @@ pub struct Manifest {
     pub total_bytes: usize,
     /// `/livez`, `/readyz`, `/metrics`; `None`: not served.
     pub probes: Option<SocketAddr>,
+    /// The admin API; `None`: not served.
+    pub admin: Option<Admin>,
     /// How modules are compiled and where what was compiled is kept.
     pub compile: Compile,
 }
@@ -88,6 +91,15 @@ impl Default for Compile {
     }
 }
 
+/// The admin API.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Admin {
+    /// Where it is served.
+    pub listen: SocketAddr,
+    /// What every request must carry.
+    pub token: Secret,
+}
+
 /// Bounds on what is delivered and not yet settled, per partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Buffer {
@@ -118,6 +130,13 @@ pub struct Kafka {
 }
 
 impl Kafka {
+    /// Whether a topic of this name is consumed.
+    pub fn consumes(&self, topic: &str) -> bool {
+        let by_name = self.topics.iter().any(|entry| entry.name == topic);
+        // Patterns were checked; one that could not be compiled would match nothing at the client either.
+        by_name || self.topics.iter().any(|entry| is_pattern_of(&entry.name, topic))
+    }
+
     /// Whether the brokers assign partitions, and not a member of the group.
     pub fn has_consumer_protocol(&self) -> bool {
         let protocol = self.properties.get("group.protocol");

@@ -54,6 +54,18 @@ fn unknown_lag_has_no_series() {
 }
 
 #[test]
+fn a_handlers_module_has_one_series() {
+    let metrics = Metrics::new().unwrap();
+    let series = |digest| line(&metrics, &format!(r#"outrigger_handler_info{{digest="{digest}",handler="h"}}"#));
+    let [old, new] = ["ab12", "cd34"].map(|digest| ("h".to_owned(), digest.to_owned()));
+    metrics.set_generation(1, &[], std::slice::from_ref(&old));
+    assert_eq!((series("ab12").as_deref(), series("cd34")), (Some("1"), None));
+    metrics.set_generation(2, &[old], &[new]);
+    assert_eq!((series("ab12"), series("cd34").as_deref()), (None, Some("1")));
+    assert_eq!(line(&metrics, "outrigger_generation").as_deref(), Some("2"));
+}
+
+#[test]
 fn a_gauge_is_the_sum_of_its_shares() {
     let metrics = Metrics::new().unwrap();
     let (mut one, mut two) = (metrics.worker(), metrics.worker());
@@ -87,6 +99,7 @@ fn registered() -> BTreeMap<String, (String, String)> {
     metrics.records("t").inc();
     let _route = (metrics.route("r", "h"), metrics.circuit("h"));
     metrics.set_lag("t", 0, Some(1), Some(Duration::ZERO));
+    metrics.set_generation(1, &[], &[("h".to_owned(), "ab12".to_owned())]);
     let describe = |family: &prometheus::proto::MetricFamily| {
         let labels = family.get_metric()[0].get_label().iter().map(|label| label.name());
         let labels = labels.collect::<Vec<_>>().join(", ");

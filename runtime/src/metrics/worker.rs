@@ -23,6 +23,7 @@ pub struct RouteMetrics {
     /// Failures and dead letters of the classes seen so far: at most one entry per class.
     classes: Vec<(FailureClass, LocalIntCounter, LocalIntCounter)>,
     route: String,
+    handler: Option<String>,
     shared: Metrics,
 }
 
@@ -38,6 +39,7 @@ impl RouteMetrics {
             durations: handler.map(|handler| shared.durations.with_label_values(&[handler]).local()),
             classes: Vec::new(),
             route: route.to_owned(),
+            handler: handler.map(str::to_owned),
             shared: shared.clone(),
         }
     }
@@ -50,6 +52,11 @@ impl RouteMetrics {
             self.classes.len() - 1
         });
         &mut self.classes[at]
+    }
+
+    /// Whether these are a route's with this handler.
+    pub fn is_of(&self, route: &str, handler: &str) -> bool {
+        self.route == route && self.handler.as_deref() == Some(handler)
     }
 
     /// A call of the handler ended, well or not, after this wall time.

@@ -53,6 +53,8 @@ struct Shared {
     hearts: Mutex<Vec<Arc<Beats>>>,
     /// By handler and worker: why its calls are held.
     circuits: Mutex<BTreeMap<String, BTreeMap<usize, String>>>,
+    /// Why the last change of manifest or modules is not taken over.
+    reload: Mutex<Option<String>>,
 }
 
 /// When a thread last said that it is alive.
@@ -87,6 +89,7 @@ impl Health {
                 not_ready,
                 hearts: Mutex::default(),
                 circuits: Mutex::default(),
+                reload: Mutex::default(),
             }),
         }
     }
@@ -114,6 +117,13 @@ impl Health {
             None => _ = workers.remove(&worker),
         }
         circuits.retain(|_, workers| !workers.is_empty());
+    }
+
+    /// Says why a change of manifest or modules is not taken over, or with `None` that
+    /// what is there is what runs. Like a circuit it shows and changes nothing: the
+    /// generation before goes on.
+    pub fn reload(&self, why: Option<String>) {
+        *locked(&self.shared.reload) = why;
     }
 
     /// Whether this component is ready.
@@ -169,7 +179,9 @@ impl Health {
             (handler.clone(), json!({ "heldOnWorkers": workers.len(), "reason": reason }))
         };
         let circuits = locked(&self.shared.circuits).iter().map(describe).collect::<Map<_, _>>();
-        Report { ok, body: json!({ "ready": ok, "components": components, "circuits": circuits }).to_string() }
+        let reload = locked(&self.shared.reload).clone();
+        let body = json!({ "ready": ok, "components": components, "circuits": circuits, "reloadFailed": reload });
+        Report { ok, body: body.to_string() }
     }
 }
 

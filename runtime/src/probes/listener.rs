@@ -16,7 +16,7 @@ use tokio::time::Sleep;
 
 /// What clients can take.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(crate) struct Limits {
     /// Connections at a time; the next waits in the system's queue.
     pub connections: usize,
     /// From accepting to closing.
@@ -32,14 +32,14 @@ impl Limits {
 }
 
 /// See the module.
-pub(super) struct Bounded {
+pub(crate) struct Bounded {
     listener: TcpListener,
     limits: Limits,
     places: Arc<Semaphore>,
 }
 
 impl Bounded {
-    pub(super) fn new(listener: TcpListener, limits: Limits) -> Bounded {
+    pub(crate) fn new(listener: TcpListener, limits: Limits) -> Bounded {
         Bounded { listener, limits, places: Arc::new(Semaphore::new(limits.connections)) }
     }
 }
@@ -62,7 +62,7 @@ impl Listener for Bounded {
 }
 
 /// A connection that fails once it is too old or has sent too much.
-pub(super) struct Connection {
+pub(crate) struct Connection {
     stream: TcpStream,
     deadline: Pin<Box<Sleep>>,
     left: usize,

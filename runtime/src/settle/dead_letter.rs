@@ -31,6 +31,9 @@ pub mod header {
     pub const HANDLER: &str = "outrigger-handler";
     /// The digest of the handler's module.
     pub const MODULE_DIGEST: &str = "outrigger-module-digest";
+    /// The generation of manifest and modules that the last attempt was made on, counted
+    /// from 1 by the process that wrote this; where none was made, that decided.
+    pub const GENERATION: &str = "outrigger-generation";
     /// How often the handler was tried; 0 where no handler saw the record.
     pub const ATTEMPTS: &str = "outrigger-attempts";
     /// When the first attempt began, if there was one.
@@ -63,6 +66,8 @@ pub struct Origin<'a> {
     pub handler: Option<&'a str>,
     /// The digest of the handler's module as people compare it: in hexadecimal.
     pub module_digest: Option<&'a str>,
+    /// See [`header::GENERATION`].
+    pub generation: u64,
 }
 
 /// The attempts that were made at a record.
@@ -90,8 +95,8 @@ const TIME: StaticFormatDescription =
 /// earlier rounds; this round's stand behind them and begin with
 /// [`header::TOPIC`], so the last header of that name begins the last round.
 pub fn build(record: &Record, origin: Origin<'_>, failure: &Failure, attempts: Attempts, to: &DeadLetter) -> Message {
-    // Eighteen short headers of our own and a reason, rarely its whole limit.
-    let mut headers = Headers::with_capacity(record.headers().len() + 18, record.bytes().len().min(4096) + 1024);
+    // Nineteen short headers of our own and a reason, rarely its whole limit.
+    let mut headers = Headers::with_capacity(record.headers().len() + 19, record.bytes().len().min(4096) + 1024);
     for (name, value) in record.headers() {
         headers.push(name, value);
     }
@@ -112,6 +117,7 @@ pub fn build(record: &Record, origin: Origin<'_>, failure: &Failure, attempts: A
             headers.push_text(name, value);
         }
     }
+    headers.push_text(header::GENERATION, origin.generation);
     headers.push_text(header::ATTEMPTS, attempts.count);
     if attempts.count > 0 {
         for (name, time) in [(header::FIRST_ATTEMPT, attempts.first), (header::LAST_ATTEMPT, attempts.last)] {
@@ -174,6 +180,7 @@ mod tests {
         route: Some("order-created"),
         handler: Some("enrich"),
         module_digest: Some("sha256:ab12"),
+        generation: 7,
     };
 
     fn attempts(count: u32) -> Attempts {
@@ -219,6 +226,7 @@ mod tests {
         outrigger-route: order-created
         outrigger-handler: enrich
         outrigger-module-digest: sha256:ab12
+        outrigger-generation: 7
         outrigger-attempts: 6
         outrigger-first-attempt: 2023-11-14T22:13:20.123Z
         outrigger-last-attempt: 2023-11-14T22:14:50.123Z
@@ -239,6 +247,7 @@ mod tests {
         outrigger-partition: 3
         outrigger-offset: 42
         outrigger-group: shop
+        outrigger-generation: 7
         outrigger-attempts: 0
         outrigger-failure-class: rejected
         outrigger-reason: not an event

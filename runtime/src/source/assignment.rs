@@ -18,7 +18,7 @@ use crate::kafka::queue::{Item, PartitionQueue};
 use crate::metrics::Metrics;
 use crate::worker::account::{Account, Snapshot};
 use crate::worker::effect::Slot;
-use crate::worker::{Command, Released};
+use crate::worker::{Built, Command, Released};
 
 /// Records read from one partition before the next one has its turn.
 const BATCH: usize = 256;
@@ -41,6 +41,8 @@ pub struct Held<C: ConsumerContext> {
     pub account: Arc<Account>,
     /// Where its records come from.
     pub queue: PartitionQueue<C>,
+    /// Its topic is not consumed any more; the partition goes with the next rebalance.
+    pub left: bool,
     /// Whether everything up to the end has been delivered.
     pub at_end: bool,
     /// The offset after the last record read; negative where none was and the start is not known.
@@ -100,7 +102,7 @@ impl<C: ConsumerContext> Assignment<C> {
         _ = self.workers[worker].send(Command::Assign(slot, account.clone()));
         let records = self.metrics.records(&account.topic);
         let next = account.position();
-        self.held.push(Held { worker, slot, account, queue, at_end: false, next, began_ms, records });
+        self.held.push(Held { worker, slot, account, queue, left: false, at_end: false, next, began_ms, records });
     }
 
     /// Reads what is there, in turns, as far as there is room; never waits.
@@ -109,6 +111,9 @@ impl<C: ConsumerContext> Assignment<C> {
         for held in &mut self.held {
             if held.account.is_astray() {
                 reading.astray.push((held.account.topic.clone(), held.account.partition));
+                continue;
+            }
+            if held.left {
                 continue;
             }
             // The bell stays rung while there is no room, and is answered once there is.
@@ -225,6 +230,18 @@ impl<C: ConsumerContext> Assignment<C> {
     pub fn discard(&mut self) {
         for mut queue in self.leaving.drain(..) {
             while queue.read(BATCH, |_| {}) > 0 {}
+        }
+    }
+
+    /// Makes a generation current at every worker, before any record that is read after
+    /// this. Partitions of topics that it does not consume are not read any more.
+    pub fn switch(&mut self, built: &Arc<Built>) {
+        let kafka = &built.plan.manifest.kafka;
+        for held in &mut self.held {
+            held.left = !kafka.consumes(&held.account.topic);
+        }
+        for worker in &self.workers {
+            _ = worker.send(Command::Switch(built.clone()));
         }
     }
 

@@ -12,7 +12,7 @@ mod rebalance;
 mod watch;
 
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -28,6 +28,7 @@ use crate::kafka::{client, produce};
 use crate::manifest::Manifest;
 use crate::metrics::Metrics;
 use crate::probes::{Component, Health, Heart};
+use crate::worker::Built;
 
 /// The longest time without a look at the consumer's own queue, which rebalances come through.
 const IDLE: Duration = Duration::from_millis(100);
@@ -39,10 +40,16 @@ const ASK: Duration = Duration::from_millis(200);
 const MEASURE: Duration = Duration::from_secs(1);
 
 /// What the polling thread is told.
-#[derive(Clone, Copy, Debug)]
 pub enum Order {
     /// Commit, drain, commit, leave, all before this time.
     Stop(Instant),
+    /// Make this generation current: at every worker, and here.
+    Switch {
+        /// The generation.
+        built: Arc<Built>,
+        /// Gets one answer: it is done, or why it cannot be, with nothing changed.
+        done: SyncSender<Result<(), String>>,
+    },
 }
 
 /// How the polling thread ended.
@@ -106,8 +113,9 @@ pub fn run(parts: Parts) -> Result<Stopped, String> {
     let committer = Committer::new(consumer.clone(), parts.metrics.clone())
         .map_err(|error| format!("the commit thread cannot be started: {error}"))?;
     consumer.context().attach(&consumer, committer);
-    let topics: Vec<&str> = parts.manifest.kafka.topics.iter().map(|topic| topic.name.as_str()).collect();
-    consumer.subscribe(&topics).map_err(|error| format!("the topics cannot be subscribed to: {error}"))?;
+    consumer
+        .subscribe(&names(&parts.manifest))
+        .map_err(|error| format!("the topics cannot be subscribed to: {error}"))?;
     parts.health.not_ready(Component::Assigned, "no partitions have been assigned yet");
     parts.health.not_ready(Component::Consumer, "the group has not been joined yet");
     let now = Instant::now();
@@ -121,8 +129,11 @@ impl Source {
         loop {
             let now = Instant::now();
             self.parts.heart.beat(now);
-            if let Ok(Order::Stop(deadline)) = self.parts.orders.try_recv() {
-                return self.stop(deadline, None);
+            match self.parts.orders.try_recv() {
+                Ok(Order::Stop(deadline)) => return self.stop(deadline, None),
+                // Whoever gave the order may have gone.
+                Ok(Order::Switch { built, done }) => _ = done.try_send(self.switch(&built)),
+                Err(_) => {}
             }
             self.poll_group();
             if self.consumer.context().assignment().has_lost_a_worker() {
@@ -152,6 +163,27 @@ impl Source {
                 std::thread::park_timeout(until.min(IDLE));
             }
         }
+    }
+
+    /// Goes over to a new generation, all in one turn of this thread: no record of a
+    /// topic that is new comes before its routes, and none of a topic that is gone is
+    /// read once they are gone. Partitions come and go in the rebalance that follows,
+    /// each with its position.
+    fn switch(&mut self, built: &Arc<Built>) -> Result<(), String> {
+        let context = self.consumer.context().clone();
+        let (old, new) = (&self.parts.manifest, &built.plan.manifest);
+        if names(old) != names(new) {
+            let refused = |error| format!("the topics cannot be subscribed to: {error}");
+            self.consumer.subscribe(&names(new)).map_err(refused)?;
+        }
+        context.assignment().switch(built);
+        context.set_manifest(new.clone());
+        if old.commit_interval != new.commit_interval {
+            self.parts.manifest = new.clone();
+            self.plan_commit(Instant::now());
+        }
+        self.parts.manifest = new.clone();
+        Ok(())
     }
 
     /// Looks at the consumer's own queue: rebalances run in here, errors come out.
@@ -316,4 +348,9 @@ impl Source {
             self.consumer.poll(Duration::from_millis(20));
         }
     }
+}
+
+/// What is subscribed to.
+fn names(manifest: &Manifest) -> Vec<&str> {
+    manifest.kafka.topics.iter().map(|topic| topic.name.as_str()).collect()
 }

@@ -39,7 +39,8 @@ pub type Interrupt = Arc<dyn Fn() + Send + Sync>;
 /// What the polling thread and its callbacks work with. The locks are taken by
 /// that one thread only, and never held across a call of `poll`.
 pub struct Context {
-    manifest: Arc<Manifest>,
+    /// Of the current generation.
+    manifest: Mutex<Arc<Manifest>>,
     /// What all partitions have in memory.
     total: Arc<Total>,
     assignment: Mutex<Assignment<Context>>,
@@ -67,7 +68,7 @@ impl Context {
             total: Total::new(manifest.total_bytes),
             reach: Reach::new(&manifest.kafka.bootstrap_servers),
             watch: Mutex::default(),
-            manifest,
+            manifest: Mutex::new(manifest),
             assignment: Mutex::new(assignment),
             committer: OnceLock::new(),
             consumer: OnceLock::new(),
@@ -96,6 +97,15 @@ impl Context {
         self.committer.get().map(locked)
     }
 
+    /// A new generation is current.
+    pub fn set_manifest(&self, manifest: Arc<Manifest>) {
+        *locked(&self.manifest) = manifest;
+    }
+
+    fn manifest(&self) -> Arc<Manifest> {
+        locked(&self.manifest).clone()
+    }
+
     /// Why the process has to end, if it has to.
     pub fn fatal(&self) -> Option<String> {
         locked(&self.fatal).clone()
@@ -111,7 +121,8 @@ impl Context {
         if wanted.count() == 0 {
             return hand_over(consumer, wanted);
         }
-        let positions = Positions { consumer, kafka: &self.manifest.kafka, now_ms: now_ms() };
+        let manifest = self.manifest();
+        let positions = Positions { consumer, kafka: &manifest.kafka, now_ms: now_ms() };
         match positions.resolve(wanted) {
             Ok((list, resolved)) => {
                 self.take(consumer, &resolved);
@@ -164,7 +175,7 @@ impl Context {
     }
 
     fn account(&self, topic: Arc<str>, partition: i32, position: i64) -> Arc<Account> {
-        Account::sharing(self.total.clone(), topic, partition, position, self.manifest.buffer)
+        Account::sharing(self.total.clone(), topic, partition, position, self.manifest().buffer)
     }
 
     fn hold(&self, consumer: &Arc<BaseConsumer<Context>>, account: Arc<Account>, began_ms: Option<i64>) {
@@ -240,7 +251,8 @@ impl Context {
         self.commit(released.into_iter().map(without_map).collect(), "the position before the gap");
         let mut wanted = TopicPartitionList::new();
         wanted.add_partition(topic, partition);
-        let positions = Positions { consumer, kafka: &self.manifest.kafka, now_ms: now_ms() };
+        let manifest = self.manifest();
+        let positions = Positions { consumer, kafka: &manifest.kafka, now_ms: now_ms() };
         let place = positions.resolve(&wanted).and_then(|(_, resolved)| {
             self.take(consumer, &resolved);
             self.commit_first(&resolved);
@@ -277,7 +289,7 @@ impl Context {
     fn revoke(&self, consumer: &Arc<BaseConsumer<Context>>, gone: &TopicPartitionList) {
         let began = Instant::now();
         let lost = consumer.assignment_lost();
-        let deadline = if lost { began } else { began + self.manifest.drain_timeout };
+        let deadline = if lost { began } else { began + self.manifest().drain_timeout };
         let gone: Vec<_> = list::entries(gone).map(|entry| (entry.topic.to_owned(), entry.partition)).collect();
         // A lost list may name fewer partitions than are lost. Without incremental
         // assignment all go at once, whatever the list says.

@@ -7,7 +7,8 @@
 //! outcome; [`Core::acknowledged`] what became of its outputs or its dead letter;
 //! and `settle` counts it as settled, the one exit. What becomes of outcomes is in
 //! `core/settle.rs`, messages on their way are in `core/messages.rs`, calls that are
-//! held while their handler fails in `core/circuit.rs`.
+//! held while their handler fails in `core/circuit.rs`, and what a new generation of
+//! manifest and modules means for what is there in `core/switch.rs`.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
@@ -19,9 +20,9 @@ use slab::Slab;
 use smallvec::SmallVec;
 
 use super::account::Account;
-use super::effect::{CallOrder, Channel, Effect, RunId, Slot, Token};
-use super::partition::{Body, Entry, NO_ROUTE, Partition, Run, Stage};
-use super::plan::{Plan, PlannedHandler};
+use super::effect::{CallOrder, Channel, Effect, Place, RunId, Slot, Token};
+use super::partition::{Body, Entry, Partition, Run, Stage};
+use super::plan::Plan;
 use crate::commit::offsets::NotAscending;
 use crate::dispatch::breaker::Breaker;
 use crate::dispatch::lanes::Claim;
@@ -55,6 +56,9 @@ mod circuit;
 mod map;
 mod messages;
 mod settle;
+mod switch;
+
+pub use switch::Generation;
 
 /// The time, handed in.
 #[derive(Clone, Copy, Debug)]
@@ -67,13 +71,17 @@ pub struct Now {
 
 /// One worker's state.
 pub struct Core {
-    plan: Arc<Plan>,
+    /// The current one.
+    generation: Rc<Generation>,
     group: Arc<str>,
     now: Now,
     partitions: Vec<Option<Partition>>,
-    desks: Vec<Desk>,
-    /// The desk that is asked first, so that a busy handler does not hold the others up.
+    /// By the places that each generation knows them by.
+    desks: Slab<Desk>,
+    /// The handler of the current generation whose desk is asked first, so that a busy handler does not hold the others up.
     turn: usize,
+    /// Runs whose turn has come and whose route is gone: they end as `unmatched` says.
+    stranded: VecDeque<RunId>,
     parked: RetryQueue<Parked>,
     messages: Slab<InFlight>,
     /// Bytes of these messages.
@@ -91,7 +99,8 @@ pub struct Core {
     wake_reader: bool,
 }
 
-/// A handler's queue within this worker.
+/// A handler's queue within this worker. A handler keeps its desk from generation to
+/// generation as long as it stays what it is.
 struct Desk {
     ready: VecDeque<RunId>,
     calling: usize,
@@ -101,8 +110,12 @@ struct Desk {
     rested: bool,
     /// Weight of its messages without an answer.
     message_bytes: usize,
+    /// Calls that may be under way.
+    concurrency: usize,
     /// `None`: its calls are never held.
     breaker: Option<Breaker>,
+    /// No handler of the current generation is called here: it goes with its last call.
+    retired: bool,
 }
 
 /// What waits for a time.
@@ -131,14 +144,16 @@ struct InFlight {
 impl Core {
     /// A worker without partitions.
     pub fn new(plan: Arc<Plan>, group: Arc<str>, observing: bool, seed: u64, now: Now) -> Core {
-        let desks = plan.handlers.iter().map(|handler| Desk::new(handler, now)).collect();
+        let mut desks = Slab::new();
+        let places = plan.handlers.iter().map(|handler| desks.insert(Desk::new(handler, now))).collect();
         Core {
-            plan,
+            generation: Rc::new(Generation { plan, desks: places }),
             group,
             now,
             partitions: Vec::new(),
             desks,
             turn: 0,
+            stranded: VecDeque::new(),
             parked: RetryQueue::new(),
             messages: Slab::new(),
             message_bytes: 0,
@@ -197,18 +212,21 @@ impl Core {
         for (_, entry) in &partition.entries {
             for run in &entry.runs {
                 if let Stage::Calling { probe } = run.stage {
-                    self.desks[self.plan.handler_of[run.route]].given_up(probe);
+                    let desk = run.generation.desk_of(run.route);
+                    self.desks[desk].given_up(probe);
+                    Desk::retire(&mut self.desks, desk);
                 }
             }
         }
         let gone = |run: &RunId| run.slot.index == index;
-        for desk in &mut self.desks {
+        for (_, desk) in &mut self.desks {
             desk.ready.retain(|run| !gone(run));
         }
+        self.stranded.retain(|run| !gone(run));
         let (stuck, message_bytes, desks) = (&mut self.stuck, &mut self.message_bytes, &mut self.desks);
         self.messages.retain(|_, message| {
             if gone(&message.run) {
-                message.weighs_on.iter().for_each(|&(handler, weight)| desks[handler].message_bytes -= weight);
+                Desk::lighten(desks, message);
                 *message_bytes -= message.message.size();
                 stuck[message.channel as usize].0 -= usize::from(message.troubles > 0);
             }
@@ -228,12 +246,12 @@ impl Core {
     /// held, nor one that computes for all of its share in each round: what waits for
     /// it must not hold the other handlers' records up.
     pub fn is_short_of_calls(&self) -> bool {
-        let callable = |(desk, handler): (&Desk, &PlannedHandler)| {
-            let has_room = desk.calling < handler.concurrency && desk.message_bytes < HANDLER_MESSAGE_BYTES;
+        let callable = |(_, desk): (usize, &Desk)| {
+            let has_room = desk.calling < desk.concurrency && desk.message_bytes < HANDLER_MESSAGE_BYTES;
             let goes_on = has_room && desk.is_closed() && !desk.rests && !desk.rested;
             if goes_on { desk.ready.len() } else { 0 }
         };
-        self.desks.iter().zip(&self.plan.handlers).map(callable).sum::<usize>() < CALLS_AHEAD
+        self.stranded.len() + self.desks.iter().map(callable).sum::<usize>() < CALLS_AHEAD
     }
 
     /// Takes one record: decode, route, dispatch.
@@ -262,18 +280,19 @@ impl Core {
         let mut routes = std::mem::take(&mut self.scratch_routes);
         routes.clear();
         if let Some(envelope) = body.event() {
-            self.plan.router.matching(envelope, &mut routes);
+            self.generation.plan.router.matching(envelope, &mut routes);
         }
         let claim = self.claim(&routes, body.record());
+        let generation = &self.generation;
         let runs: SmallVec<[Run; 1]> = if routes.is_empty() {
             let failure = failure.unwrap_or(Failure {
                 class: FailureClass::Unrouted,
                 reason: "no route takes this event".into(),
                 retry_after: None,
             });
-            [Run::refused(failure)].into()
+            [Run::refused(generation.clone(), failure)].into()
         } else {
-            routes.iter().map(|&route| Run::new(route)).collect()
+            routes.iter().map(|&route| Run::new(generation.clone(), route)).collect()
         };
         self.scratch_routes = routes;
 
@@ -294,7 +313,7 @@ impl Core {
     /// applies. A record that no route takes follows those of its key, so that
     /// dead letters keep their order too.
     fn claim(&self, routes: &[usize], record: &Record) -> Claim {
-        let ordering = routes.iter().map(|&route| self.plan.manifest.routes[route].ordering).max();
+        let ordering = routes.iter().map(|&route| self.generation.plan.manifest.routes[route].ordering).max();
         let ordered = ordering.is_none_or(|ordering| ordering >= Ordering::Key);
         Claim {
             // Two keys with one hash share a lane: they wait for each other, and nothing worse.
@@ -309,9 +328,8 @@ impl Core {
         if let Stage::Refused(failure) = std::mem::replace(&mut runs[0].stage, Stage::Waiting) {
             return self.unhandled(RunId { slot, entry, run: 0 }, *failure);
         }
-        for (run, state) in runs.iter().enumerate() {
-            let id = RunId { slot, entry, run: run as u32 };
-            self.desks[self.plan.handler_of[state.route]].ready.push_back(id);
+        for run in 0..runs.len() as u32 {
+            self.queue(RunId { slot, entry, run });
         }
     }
 
@@ -326,12 +344,15 @@ impl Core {
         if !may_call || self.message_bytes >= MESSAGE_BYTES {
             return None;
         }
-        for step in 0..self.desks.len() {
-            let handler = (self.turn + step) % self.desks.len();
-            while !self.desks[handler].rests
-                && self.desks[handler].may_call(&self.plan.handlers[handler], self.now.instant)
-            {
-                let Some(id) = self.desks[handler].ready.pop_front() else { break };
+        if let Some(effect) = self.end_stranded() {
+            return Some(effect);
+        }
+        let handlers = self.generation.desks.len();
+        for step in 0..handlers {
+            let handler = (self.turn + step) % handlers;
+            let desk = self.generation.desks[handler];
+            while !self.desks[desk].rests && self.desks[desk].may_call(self.now.instant) {
+                let Some(id) = self.desks[desk].ready.pop_front() else { break };
                 let Some(partition) = self.partition(id.slot) else { continue };
                 // What waits when a partition drains is forgotten with it.
                 if partition.draining && !mutation!(CallWhileDraining) {
@@ -345,15 +366,16 @@ impl Core {
                 let mut order = CallOrder {
                     run: id,
                     handler,
+                    desk,
                     route: run.route,
                     envelope,
                     account: partition.account.clone(),
                     attempt: run.failures + 1,
                     probe: false,
                 };
-                self.desks[handler].calling += 1;
+                self.desks[desk].calling += 1;
                 self.turn = handler + 1;
-                order.probe = self.call_begins(id, handler);
+                order.probe = self.call_begins(id, desk);
                 return Some(Effect::Call(order));
             }
         }
@@ -362,14 +384,17 @@ impl Core {
 
     /// Begins a round, in which every handler has the same share of the worker's time.
     pub fn begin_round(&mut self) {
-        for desk in &mut self.desks {
+        for (_, desk) in &mut self.desks {
             desk.rested = std::mem::take(&mut desk.rests);
         }
     }
 
-    /// Begins no more calls of a handler in this round: it has used up its share.
-    pub fn rest(&mut self, handler: usize) {
-        self.desks[handler].rests = true;
+    /// Begins no more calls at a desk in this round: its handler has used up its share.
+    pub fn rest(&mut self, desk: usize) {
+        // It may have gone with its last call.
+        if let Some(desk) = self.desks.get_mut(desk) {
+            desk.rests = true;
+        }
     }
 
     /// Takes the outcome of a call. An outcome for a partition that is gone is void.
@@ -377,19 +402,25 @@ impl Core {
         let Some(partition) = self.partition(id.slot) else { return };
         let run = &mut partition.entries[id.entry as usize].runs[id.run as usize];
         let probe = matches!(std::mem::replace(&mut run.stage, Stage::Waiting), Stage::Calling { probe: true });
-        let route = run.route;
+        let desk = run.generation.desk_of(run.route);
         partition.active -= 1;
-        let handler = self.plan.handler_of[route];
-        self.desks[handler].calling -= 1;
-        let length = self.call_ended(id, handler, probe, &outcome);
+        self.desks[desk].calling -= 1;
+        let length = self.call_ended(id, desk, probe, &outcome);
+        Desk::retire(&mut self.desks, desk);
         match outcome {
             Outcome::Handled(outputs) if outputs.is_empty() => self.handled(id, 0, duration),
-            Outcome::Handled(outputs) => self.publish_outputs(id, route, outputs, duration),
+            Outcome::Handled(outputs) => self.publish_outputs(id, outputs, duration),
             Outcome::Failed(failure) => match length {
-                Some(length) => self.probed(id, handler, failure, length),
+                Some(length) => self.probed(id, failure, length),
                 None => self.failed(id, failure, duration),
             },
-            Outcome::Busy => self.parked.push(self.now.instant + HOST_RETRY, Parked::Attempt(id)),
+            Outcome::Busy => {
+                if let Some(run) = self.run(id) {
+                    run.stage = Stage::Parked;
+                }
+                self.catch_up(id);
+                self.parked.push(self.now.instant + HOST_RETRY, Parked::Attempt(id));
+            }
             // The partition is being taken away; it is released next.
             Outcome::Fenced => {}
         }
@@ -405,10 +436,8 @@ impl Core {
             match parked {
                 Parked::Attempt(id) => {
                     let Some(partition) = self.partition(id.slot) else { continue };
-                    let run = &mut partition.entries[id.entry as usize].runs[id.run as usize];
-                    run.stage = Stage::Waiting;
-                    let route = run.route;
-                    self.desks[self.plan.handler_of[route]].ready.push_back(id);
+                    partition.entries[id.entry as usize].runs[id.run as usize].stage = Stage::Waiting;
+                    self.queue(id);
                 }
                 Parked::Publish(token) => {
                     if self.in_flight(token).is_some() {
@@ -439,9 +468,10 @@ impl Core {
         !self.effects.is_empty()
     }
 
-    /// The route of a run that is not settled.
-    pub fn route(&mut self, id: RunId) -> Option<usize> {
-        Some(self.route_of(id)).filter(|&route| route != NO_ROUTE)
+    /// Where the attempt of a run is made that is under way.
+    pub fn place(&mut self, id: RunId) -> Option<Place> {
+        let run = &self.partition(id.slot)?.entries.get(id.entry as usize)?.runs[id.run as usize];
+        Some(Place { generation: run.generation.clone(), route: run.route })
     }
 
     /// Attempts and messages that wait for a time.
@@ -471,10 +501,6 @@ impl Core {
     fn partition(&mut self, slot: Slot) -> Option<&mut Partition> {
         let partition = self.partitions.get_mut(slot.index as usize)?.as_mut();
         partition.filter(|partition| partition.epoch == slot.epoch || mutation!(EpochIgnored))
-    }
-
-    fn route_of(&mut self, id: RunId) -> usize {
-        self.partition(id.slot).map_or(NO_ROUTE, |p| p.entries[id.entry as usize].runs[id.run as usize].route)
     }
 }
 

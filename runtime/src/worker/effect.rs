@@ -5,6 +5,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::account::Account;
+use super::core::Generation;
+use super::plan::Plan;
 use crate::envelope::Envelope;
 use crate::observe::Observation;
 
@@ -71,12 +73,12 @@ pub enum Effect {
     Call(CallOrder),
     /// Hand the token's message to a producer; answer with [`super::core::Core::acknowledged`].
     Publish(Token, Channel),
-    /// Count, log and show what happened, on the route of this index or on none.
-    Observe(usize, Observation),
+    /// Count, log and show what happened.
+    Observe(Place, Observation),
     /// Count a success that nobody watches.
     Handled {
-        /// Index of the route.
-        route: usize,
+        /// Where.
+        place: Place,
         /// How many were published.
         outputs: usize,
     },
@@ -84,12 +86,30 @@ pub enum Effect {
     Drained(Slot),
 }
 
-/// A call to make.
+/// A route of a generation, or none of it.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Of the attempt; where none was made, of the decision.
+    pub generation: Rc<Generation>,
+    /// Index of the route; beyond them where no route took the record.
+    pub route: usize,
+}
+
+impl Place {
+    /// The plan of the place's generation.
+    pub fn plan(&self) -> &Plan {
+        &self.generation.plan
+    }
+}
+
+/// A call to make, on the current generation.
 pub struct CallOrder {
     /// To name in the answer.
     pub run: RunId,
     /// Index of the handler.
     pub handler: usize,
+    /// What stands for the handler over generations, as long as it stays what it is.
+    pub desk: usize,
     /// Index of the route.
     pub route: usize,
     /// The event.
@@ -123,7 +143,7 @@ impl fmt::Debug for Effect {
             Effect::Call(call) => f.debug_tuple("Call").field(&call.run).field(&call.attempt).finish(),
             Effect::Publish(token, channel) => f.debug_tuple("Publish").field(token).field(channel).finish(),
             Effect::Observe(_, observation) => f.debug_tuple("Observe").field(&observation.what).finish(),
-            Effect::Handled { route, .. } => f.debug_tuple("Handled").field(route).finish(),
+            Effect::Handled { place, .. } => f.debug_tuple("Handled").field(&place.route).finish(),
             Effect::Drained(slot) => f.debug_tuple("Drained").field(slot).finish(),
         }
     }

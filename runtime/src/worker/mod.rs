@@ -58,6 +58,8 @@ pub enum Command {
     },
     /// Publish what is to be committed in the accounts that were asked.
     Snapshot,
+    /// A new generation is current from now on.
+    Switch(Arc<Built>),
     /// End the thread.
     Stop,
 }
@@ -104,16 +106,25 @@ impl Guest for Rc<Pool> {
     }
 }
 
+/// Makes the guest of the handler with this index in the plan, on a worker's thread.
+pub type Guests = Arc<dyn Fn(usize) -> Rc<dyn Guest> + Send + Sync>;
+
+/// A generation that was built, checked and tried as a whole, for every worker to take over.
+pub struct Built {
+    /// What is decided by.
+    pub plan: Arc<Plan>,
+    /// What is called.
+    pub guests: Guests,
+}
+
 /// What a worker is made of. Guests belong to the worker's thread, so they are made there.
 pub struct Parts {
     /// Its number among the workers.
     pub number: u8,
     /// The decisions.
     pub core: Box<dyn FnOnce(Now) -> Core + Send>,
-    /// The plan that the core decides by.
-    pub plan: Arc<Plan>,
-    /// Makes the handlers' guests, in the order of the plan's handlers.
-    pub guests: Box<dyn FnOnce() -> Vec<Box<dyn Guest>> + Send>,
+    /// The generation that it begins with, the core's.
+    pub generation: Arc<Built>,
     /// Where messages go.
     pub publisher: Arc<Publisher>,
     /// Where their acknowledgements arrive: this worker's place is its number.

@@ -9,6 +9,7 @@ use slab::Slab;
 use smallvec::SmallVec;
 
 use super::account::Account;
+use super::core::Generation;
 use super::known::Known;
 use crate::commit::offsets::{Offsets, Seq};
 use crate::dispatch::lanes::Lanes;
@@ -68,7 +69,10 @@ impl Body {
 
 /// One route's work on one record.
 pub(super) struct Run {
-    /// Index of the route, or [`NO_ROUTE`].
+    /// What it runs on: that of its attempt while one is under way, and otherwise the
+    /// current one, or the last one that had its route.
+    pub generation: Rc<Generation>,
+    /// Index of the route in that generation, or [`NO_ROUTE`].
     pub route: usize,
     /// Attempts that failed.
     pub failures: u32,
@@ -115,19 +119,30 @@ pub(super) struct Publishing {
 }
 
 impl Run {
-    pub fn new(route: usize) -> Run {
-        Run { route, failures: 0, first_attempt: None, last_attempt: None, probed: false, stage: Stage::Waiting }
+    pub fn new(generation: Rc<Generation>, route: usize) -> Run {
+        Run {
+            generation,
+            route,
+            failures: 0,
+            first_attempt: None,
+            last_attempt: None,
+            probed: false,
+            stage: Stage::Waiting,
+        }
     }
-}
 
-impl Run {
     pub fn is_settled(&self) -> bool {
         matches!(self.stage, Stage::Settled)
     }
 
+    /// Nothing of it is under way: its next attempt will be on the generation of then.
+    pub fn only_waits(&self) -> bool {
+        matches!(self.stage, Stage::Waiting | Stage::Parked | Stage::Refused(_))
+    }
+
     /// The run of a record that no route takes.
-    pub fn refused(failure: Failure) -> Run {
-        Run { stage: Stage::Refused(Box::new(failure)), ..Run::new(NO_ROUTE) }
+    pub fn refused(generation: Rc<Generation>, failure: Failure) -> Run {
+        Run { stage: Stage::Refused(Box::new(failure)), ..Run::new(generation, NO_ROUTE) }
     }
 }
 

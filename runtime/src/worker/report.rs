@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use prometheus::IntCounter;
 
 use super::core::Core;
-use super::effect::Channel;
+use super::effect::{Channel, Place};
 use super::plan::Plan;
 use crate::dispatch::breaker::Change;
+use crate::manifest::Route;
 use crate::metrics::{CircuitMetrics, Metrics, RouteMetrics, WorkerMetrics};
-use crate::observe::{Observation, What};
+use crate::observe::{Observation, What, short};
 use crate::outcome::FailureClass;
 use crate::probes::{Component, Health};
 
@@ -64,9 +65,15 @@ impl Troubles {
 /// One worker's reporter.
 pub struct Reporter {
     worker: usize,
+    plan: Arc<Plan>,
+    metrics: Metrics,
+    /// In the order of the plan's routes.
     routes: Vec<RouteMetrics>,
+    /// Of attempts that end after their generation's end, until the next flush.
+    past: Vec<RouteMetrics>,
     unrouted: RouteMetrics,
-    circuits: Vec<(Arc<str>, CircuitMetrics)>,
+    /// In the order of the plan's handlers.
+    circuits: Vec<CircuitMetrics>,
     shares: WorkerMetrics,
     swallowed: IntCounter,
     troubles: Arc<Troubles>,
@@ -82,7 +89,7 @@ impl Reporter {
     /// observation; it must keep up, since a worker waits for it.
     pub fn new(
         worker: usize,
-        plan: &Plan,
+        plan: &Arc<Plan>,
         metrics: &Metrics,
         troubles: Arc<Troubles>,
         observer: Option<SyncSender<Observation>>,
@@ -90,9 +97,12 @@ impl Reporter {
     ) -> Reporter {
         Reporter {
             worker,
+            plan: plan.clone(),
+            metrics: metrics.clone(),
             routes: plan.manifest.routes.iter().map(|route| metrics.route(&route.name, &route.handler)).collect(),
+            past: Vec::new(),
             unrouted: metrics.unrouted(),
-            circuits: plan.handlers.iter().map(|h| (h.name.clone(), metrics.circuit(&h.name))).collect(),
+            circuits: plan.handlers.iter().map(|handler| metrics.circuit(&handler.name)).collect(),
             shares: metrics.worker(),
             swallowed: metrics.guest_log_bytes_dropped.clone(),
             troubles,
@@ -109,9 +119,32 @@ impl Reporter {
         self.observer.is_some()
     }
 
+    /// A new generation is current. What the one before has said must have been reported.
+    pub fn switch(&mut self, plan: &Arc<Plan>) {
+        let old = std::mem::replace(&mut self.plan, plan.clone());
+        let mut routes: Vec<_> = std::mem::take(&mut self.routes).into_iter().map(Some).collect();
+        let mut circuits: Vec<_> = std::mem::take(&mut self.circuits).into_iter().map(Some).collect();
+        let kept = |route: &Route| {
+            old.manifest.routes.iter().position(|other| other.name == route.name && other.handler == route.handler)
+        };
+        for route in &plan.manifest.routes {
+            let kept = kept(route).and_then(|at| routes[at].take());
+            self.routes.push(kept.unwrap_or_else(|| self.metrics.route(&route.name, &route.handler)));
+        }
+        for (handler, planned) in plan.handlers.iter().enumerate() {
+            let same = plan.same_handler(handler, &old).filter(|&at| old.handlers[at].circuit == planned.circuit);
+            let kept = same.and_then(|at| circuits[at].take());
+            self.circuits.push(kept.unwrap_or_else(|| self.metrics.circuit(&planned.name)));
+        }
+        // A circuit that is gone holds nothing any more.
+        for (handler, _) in old.handlers.iter().zip(circuits).filter(|(_, circuit)| circuit.is_some()) {
+            self.troubles.circuit(self.worker, &handler.name, None);
+        }
+    }
+
     /// A call ended.
-    pub fn called(&mut self, route: usize, duration: Duration) {
-        self.route(route).called(duration);
+    pub fn called(&mut self, place: &Place, duration: Duration) {
+        self.route(place).called(duration);
     }
 
     /// Guests wrote so many bytes beyond what their logs let through.
@@ -120,13 +153,13 @@ impl Reporter {
     }
 
     /// A success that nobody watches.
-    pub fn handled(&mut self, route: usize, outputs: usize) {
-        self.route(route).handled(outputs);
+    pub fn handled(&mut self, place: &Place, outputs: usize) {
+        self.route(place).handled(outputs);
     }
 
     /// Counts, logs and shows what happened.
-    pub fn observe(&mut self, route: usize, observation: Observation) {
-        let counters = self.route(route);
+    pub fn observe(&mut self, place: &Place, observation: Observation) {
+        let counters = self.route(place);
         match &observation.what {
             What::Handled { outputs, .. } => counters.handled(*outputs),
             What::Retry { class, .. } | What::Probed { class, .. } => {
@@ -152,15 +185,31 @@ impl Reporter {
         }
     }
 
-    fn route(&mut self, route: usize) -> &mut RouteMetrics {
-        self.routes.get_mut(route).unwrap_or(&mut self.unrouted)
+    fn route(&mut self, place: &Place) -> &mut RouteMetrics {
+        let Some(route) = place.plan().manifest.routes.get(place.route) else { return &mut self.unrouted };
+        if place.plan().generation == self.plan.generation {
+            return &mut self.routes[place.route];
+        }
+        // An attempt that ends after its generation counts under its own names.
+        let current = self.plan.manifest.routes.iter();
+        match current.clone().position(|other| other.name == route.name && other.handler == route.handler) {
+            Some(at) => &mut self.routes[at],
+            None => {
+                let at = self.past.iter().position(|past| past.is_of(&route.name, &route.handler));
+                let at = at.unwrap_or_else(|| {
+                    self.past.push(self.metrics.route(&route.name, &route.handler));
+                    self.past.len() - 1
+                });
+                &mut self.past[at]
+            }
+        }
     }
 
     /// Counts and logs a circuit's change: one line for each, whatever else is left out.
     fn circuit(&mut self, handler: &Arc<str>, change: Change, class: Option<FailureClass>) {
         let worker = self.worker;
-        if let Some((_, metrics)) = self.circuits.iter_mut().find(|(name, _)| name == handler) {
-            metrics.changed(change);
+        if let Some(at) = self.plan.handlers.iter().position(|planned| planned.name == *handler) {
+            self.circuits[at].changed(change);
         }
         match change {
             Change::Opened { why, length } => {
@@ -185,21 +234,22 @@ impl Reporter {
             return;
         }
         self.lines += 1;
-        let Observation { route, topic, partition, offset, id, attempt, what } = observation;
+        let Observation { route, topic, partition, offset, id, generation, module, attempt, what } = observation;
+        let module = module.as_deref().map_or("-", short);
         let (route, id) = (route.as_deref().unwrap_or("-"), id.as_deref().unwrap_or("-"));
         match what {
             What::Handled { .. } | What::Circuit { .. } => {}
             What::Probed { class, reason, delay } => {
-                tracing::info!(route, %topic, partition, offset, id, attempt, %class, ?delay, "probing attempt failed, does not count: {}", reason.escape_debug());
+                tracing::info!(route, %topic, partition, offset, id, attempt, generation, module, %class, ?delay, "probing attempt failed, does not count: {}", reason.escape_debug());
             }
             What::Retry { class, reason, delay } => {
-                tracing::info!(route, %topic, partition, offset, id, attempt, %class, ?delay, "attempt failed, will retry: {}", reason.escape_debug());
+                tracing::info!(route, %topic, partition, offset, id, attempt, generation, module, %class, ?delay, "attempt failed, will retry: {}", reason.escape_debug());
             }
             What::DeadLettered { class, reason, topic: to } => {
-                tracing::warn!(route, %topic, partition, offset, id, attempt, %class, to, "dead-lettered: {}", reason.escape_debug());
+                tracing::warn!(route, %topic, partition, offset, id, attempt, generation, module, %class, to, "dead-lettered: {}", reason.escape_debug());
             }
             What::Dropped { class, reason } => {
-                tracing::warn!(route, %topic, partition, offset, id, attempt, %class, "dropped: {}", reason.escape_debug());
+                tracing::warn!(route, %topic, partition, offset, id, attempt, generation, module, %class, "dropped: {}", reason.escape_debug());
             }
         }
     }
@@ -207,6 +257,7 @@ impl Reporter {
     /// Brings the shared metrics up to date; to be called before the worker waits.
     pub fn report(&mut self, core: &mut Core, now: Instant) {
         self.routes.iter_mut().for_each(RouteMetrics::flush);
+        self.past.clear();
         self.unrouted.flush();
         let (bytes, records) = core.queued();
         self.shares.queue_bytes.set(bytes);

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::task::Poll;
@@ -17,7 +18,7 @@ use super::effect::{Ack, CallOrder, Channel, Effect, RunId, Slot, Token};
 use super::plan::Plan;
 use super::report::Reporter;
 use super::turns::{Turns, Waited};
-use super::{Command, Guest, Parts, Released};
+use super::{Built, Command, Guest, Parts, Released};
 use crate::invoke::{Call, Report};
 use crate::outcome::{Failure, FailureClass, Outcome};
 use crate::probes::Heart;
@@ -44,7 +45,8 @@ struct Worker {
     number: u8,
     core: Core,
     plan: Arc<Plan>,
-    guests: Vec<Box<dyn Guest>>,
+    /// Of the current generation. An attempt under way holds its own.
+    guests: Vec<Rc<dyn Guest>>,
     publisher: Arc<Publisher>,
     inboxes: Arc<[Inbox]>,
     commands: mpsc::UnboundedReceiver<Command>,
@@ -89,8 +91,10 @@ pub fn run(parts: Parts) -> std::io::Result<()> {
         let worker = Worker {
             number: parts.number,
             core: (parts.core)(now()),
-            plan: parts.plan,
-            guests: (parts.guests)(),
+            guests: (0..parts.generation.plan.handlers.len())
+                .map(|handler| (parts.generation.guests)(handler))
+                .collect(),
+            plan: parts.generation.plan.clone(),
             publisher: parts.publisher,
             inboxes: parts.inboxes,
             commands: parts.commands,
@@ -209,9 +213,29 @@ impl Worker {
                 self.overdue(Instant::now());
             }
             Command::Snapshot => self.core.publish_snapshots(),
+            Command::Switch(built) => self.switch(&built),
             Command::Stop => return false,
         }
         true
+    }
+
+    /// Goes over to a new generation. Handlers that are what they were keep their
+    /// instances; the others' go with the attempts that are on them, each of which ends
+    /// within its handler's timeout.
+    fn switch(&mut self, built: &Built) {
+        // What the old generation has said is done first.
+        while let Some(effect) = self.core.next(false) {
+            self.do_at_once(effect);
+        }
+        let plan = built.plan.clone();
+        let guest = |handler| match plan.same_handler(handler, &self.plan) {
+            Some(same) => self.guests[same].clone(),
+            None => (built.guests)(handler),
+        };
+        self.guests = (0..plan.handlers.len()).map(guest).collect();
+        self.core.switch(plan.clone());
+        self.reporter.switch(&plan);
+        self.plan = plan;
     }
 
     /// Gives the core records, as many as it wants.
@@ -275,7 +299,7 @@ impl Worker {
         }
         self.take_ended().await;
         if !begin_first {
-            self.calls.used_up().for_each(|handler| self.core.rest(handler));
+            self.calls.used_up().for_each(|desk| self.core.rest(desk));
             more = self.act(Instant::now()).await;
         }
         more || self.calls.used_up().next().is_some()
@@ -286,37 +310,44 @@ impl Worker {
         let mut accounted = Duration::ZERO;
         for _ in 0..TURN {
             let Some(effect) = self.core.next(!self.is_refused()) else { return false };
-            match effect {
-                Effect::Call(order) => {
-                    let handler = order.handler;
-                    // The clock is read only for calls that wait: the others have measured themselves.
-                    let time = match self.call(order).await {
-                        Some(duration) => duration,
-                        None => began.elapsed().saturating_sub(accounted),
-                    };
-                    accounted += time;
-                    if self.calls.charge(handler, time) {
-                        self.core.rest(handler);
-                    }
+            if let Some(order) = self.do_at_once(effect) {
+                let desk = order.desk;
+                // The clock is read only for calls that wait: the others have measured themselves.
+                let time = match self.call(order).await {
+                    Some(duration) => duration,
+                    None => began.elapsed().saturating_sub(accounted),
+                };
+                accounted += time;
+                if self.calls.charge(desk, time) {
+                    self.core.rest(desk);
                 }
-                Effect::Publish(token, channel) => self.publish(token, channel),
-                Effect::Handled { route, outputs } => self.reporter.handled(route, outputs),
-                Effect::Observe(route, observation) => self.reporter.observe(route, observation),
-                Effect::Drained(slot) => self.release(slot, false),
             }
         }
         true
     }
 
+    /// Does what takes no time; gives a call back.
+    fn do_at_once(&mut self, effect: Effect) -> Option<CallOrder> {
+        match effect {
+            Effect::Call(order) => return Some(order),
+            Effect::Publish(token, channel) => self.publish(token, channel),
+            Effect::Handled { place, outputs } => self.reporter.handled(&place, outputs),
+            Effect::Observe(place, observation) => self.reporter.observe(&place, observation),
+            Effect::Drained(slot) => self.release(slot, false),
+        }
+        None
+    }
+
     /// Begins a call. How long it took, if it has ended already.
     async fn call(&mut self, order: CallOrder) -> Option<Duration> {
-        let CallOrder { run, handler, route, envelope, account, attempt, probe: _ } = order;
+        let CallOrder { run, handler, desk, route, envelope, account, attempt, probe: _ } = order;
         let call = Call {
             envelope,
             route: self.plan.manifest.routes[route].name.clone(),
             topic: account.topic.clone(),
             partition: account.partition,
             attempt,
+            generation: self.plan.generation,
             fence: account.fence.clone(),
         };
         let mut running = self.guests[handler].call(call);
@@ -332,7 +363,7 @@ impl Worker {
                 let caught = poll_fn(move |cx| poll_caught(&mut running, cx));
                 let call = Abortable::new(caught, registration);
                 self.running.insert(run, handle);
-                self.calls.push(handler, async move { (run, call.await) });
+                self.calls.push(desk, async move { (run, call.await) });
                 None
             }
         }
@@ -353,9 +384,9 @@ impl Worker {
         let Ok(report) = result else { return };
         // A call that could not begin was none.
         if !matches!(report.outcome, Outcome::Busy)
-            && let Some(route) = self.core.route(run)
+            && let Some(place) = self.core.place(run)
         {
-            self.reporter.called(route, report.duration);
+            self.reporter.called(&place, report.duration);
         }
         // A retry's delay counts from the end of the attempt: the core's time may be as
         // old as the last wait, or as the other calls of this turn took.

@@ -121,6 +121,7 @@ pub fn call(ty: &str, data: impl AsRef<[u8]>) -> Call {
         topic: "orders".into(),
         partition: 3,
         attempt: 2,
+        generation: 1,
         fence: Arc::new(AtomicBool::new(false)),
     }
 }

@@ -19,7 +19,7 @@ fn dead_letter() -> What {
 
 fn observed(route: Option<&str>, offset: i64, what: What) -> Observation {
     let (route, topic) = (route.map(Arc::from), "t".into());
-    Observation { route, topic, partition: 0, offset, id: None, attempt: 1, what }
+    Observation { route, topic, partition: 0, offset, id: None, generation: 1, module: None, attempt: 1, what }
 }
 
 /// Four records: two routes take the first, the second is retried and given up,

@@ -2,6 +2,7 @@
 //! the problems and goes on, with a default where the value is unusable, so
 //! that one run shows everything.
 
+mod admin;
 mod budget;
 mod capabilities;
 mod circuit;
@@ -26,7 +27,8 @@ use std::time::Duration;
 
 use super::model;
 use super::raw;
-use super::read::{Field, Place, Problem, Problems};
+use super::read::{Field, Given, Place, Problem, Problems};
+pub(super) use pattern::is_pattern_of;
 use topics::Topics;
 
 /// What every check needs.
@@ -51,8 +53,9 @@ pub(super) fn check(raw: &raw::Manifest, root: Place, base: &Path, problems: &Pr
 
     let raw_handlers = check.require(&raw.handlers, "handlers", root, "add `handlers:`, by name, each with a `module`");
     let probes = check.probes(&raw.probes);
+    let admin = check.admin(&raw.admin);
     let mut handlers = raw_handlers.map(|given| check.handlers(&given.value)).unwrap_or_default();
-    capabilities::reserve_ports(&mut handlers, probes);
+    capabilities::reserve_ports(&mut handlers, probes.into_iter().chain(admin.as_ref().map(|admin| admin.listen)));
     let names = raw_handlers.map(|given| given.value.keys().cloned().collect()).unwrap_or_default();
     let raw_routes = check.require(&raw.routes, "routes", root, "add `routes:`, each with name, match and handler");
     let no_defaults = raw::Defaults::default();
@@ -90,6 +93,7 @@ pub(super) fn check(raw: &raw::Manifest, root: Place, base: &Path, problems: &Pr
         buffer: model::Buffer { records: check.count(&buffer.records, 10_000, 1..=10_000_000), bytes },
         total_bytes: check.total_bytes(buffer, bytes),
         probes,
+        admin,
         compile: check.compile(&raw.compile),
     })
 }
@@ -142,14 +146,15 @@ impl Check<'_> {
         let probes = field.given()?;
         let help = "write `listen: 0.0.0.0:9464`";
         let listen = self.require(&probes.value.listen, "listen", probes.key, help)?;
-        match listen.value.parse() {
-            Ok(address) => Some(address),
-            Err(_) => {
-                let message = format!("`{}` is not an IP address and a port", listen.shown());
-                self.problems.error(listen.at, message, "write it as 0.0.0.0:9464 or [::]:9464");
-                None
-            }
-        }
+        self.address(listen, "write it as 0.0.0.0:9464 or [::]:9464")
+    }
+
+    fn address(self, listen: &Given<String>, help: &'static str) -> Option<SocketAddr> {
+        listen.value.parse().ok().or_else(|| {
+            let message = format!("`{}` is not an IP address and a port", listen.shown());
+            self.problems.error(listen.at, message, help);
+            None
+        })
     }
 
     /// Names appear in headers, metrics and file names.

@@ -29,6 +29,11 @@ pub(super) struct Pattern {
     start: StateID,
 }
 
+/// Whether an entry of `kafka.topics` is a pattern that this topic matches.
+pub(in crate::manifest) fn is_pattern_of(entry: &str, topic: &str) -> bool {
+    entry.starts_with('^') && Pattern::new(entry).is_ok_and(|pattern| pattern.matches(topic))
+}
+
 impl Pattern {
     /// Compiles a pattern.
     ///

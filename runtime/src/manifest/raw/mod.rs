@@ -80,6 +80,9 @@ pub(super) struct Manifest {
     /// How modules are compiled, and where what was compiled is kept.
     #[serde(default)]
     pub compile: Field<Compile>,
+    /// The admin API: reload and status. Default: not served.
+    #[serde(default)]
+    pub admin: Field<Admin>,
 }
 
 /// The version of the manifest's format.
@@ -290,6 +293,17 @@ pub(super) struct Buffer {
     #[serde(default)]
     #[schemars(extend("default" = "256MiB"))]
     pub total_bytes: Field<Size>,
+}
+
+/// The admin API: reload and status.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Admin {
+    /// Address and port of `/v1/status` and `/v1/reload`.
+    pub listen: Field<String>,
+    /// What every request must carry, as `Authorization: Bearer ...`. At least 16
+    /// characters; best from a file or a variable. It is never shown.
+    pub token: Field<String>,
 }
 
 /// The health and metrics endpoints.

@@ -20,7 +20,6 @@ fn minimal_with(replacements: &[(&str, &str)]) -> String {
 const BROKEN: &[(&str, &[(&str, &str)])] = &[
     ("unknown_key", &[("handler: h", "handler: h, retires: 3")]),
     ("unknown_key_without_a_near_one", &[("groupId: g", "groupId: g\n  colour: red")]),
-    ("key_of_a_later_version", &[("routes:", "admin: { listen: 127.0.0.1:9465 }\nroutes:")]),
     (
         "origins",
         &[(
@@ -134,6 +133,8 @@ const BROKEN: &[(&str, &[(&str, &str)])] = &[
     ("buffer_above_the_total", &[("kafka:", "buffer: { bytes: 64MiB, totalBytes: 32MiB }\nkafka:")]),
     ("shutdown_shorter_than_drain", &[("kafka:", "shutdownTimeout: 3s\nkafka:")]),
     ("bad_listen", &[("kafka:", "probes: { listen: localhost }\nkafka:")]),
+    ("bad_admin", &[("kafka:", "admin: { listen: localhost, token: short }\nkafka:")]),
+    ("admin_without_a_token", &[("kafka:", "admin: { listen: 127.0.0.1:9465 }\nkafka:")]),
     ("missing_variable", &[("groupId: g", "groupId: ${GROUP}")]),
     ("missing_file", &[("groupId: g", "groupId: ${file:none/such}")]),
     ("malformed_expression", &[("groupId: g", "groupId: ${GROUP ID}")]),

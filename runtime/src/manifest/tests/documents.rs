@@ -88,11 +88,11 @@ fn what_the_schema_requires_is_required() {
         let object = if name.is_empty() { &schema } else { &schema["$defs"][name] };
         object["required"].as_array().unwrap().iter().map(|key| key.as_str().unwrap().to_owned()).collect()
     };
-    let sections = ["", "Kafka", "TopicTable", "Handler", "Route", "RetryReaction", "Probes"];
+    let sections = ["", "Kafka", "TopicTable", "Handler", "Route", "RetryReaction", "Probes", "Admin"];
     let with_table = MINIMAL
         .replace("[orders]", "[{ name: orders }]")
         .replace("handler: h }", "handler: h, onFailure: { trap: { retry: { maxRetries: 1 } } } }")
-        + "probes: { listen: 127.0.0.1:0 }\n";
+        + "probes: { listen: 127.0.0.1:0 }\nadmin: { listen: 127.0.0.1:0, token: 0123456789abcdef }\n";
     assert!(load(&with_table).is_ok(), "{}", rendered(&load(&with_table)));
     for key in sections.iter().flat_map(|section| required(section)) {
         // Another key in its place: the one that is required is missing then.

@@ -17,11 +17,14 @@
 //! attempts. So a dependency that is down, and said to be, uses up no attempt however
 //! long that lasts.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
+
+use slab::Slab;
 
 use super::super::effect::RunId;
 use super::super::plan::PlannedHandler;
-use super::{Core, Desk, HANDLER_MESSAGE_BYTES};
+use super::{Core, Desk, HANDLER_MESSAGE_BYTES, InFlight};
 use crate::dispatch::breaker::{Breaker, Change, counts};
 use crate::observe::What;
 use crate::outcome::{Failure, FailureClass, Outcome};
@@ -31,16 +34,41 @@ use crate::worker::partition::Stage;
 impl Desk {
     pub(super) fn new(handler: &PlannedHandler, now: super::Now) -> Desk {
         let breaker = handler.circuit.map(|circuit| Breaker::new(circuit, now.instant));
-        Desk { ready: Default::default(), calling: 0, rests: false, rested: false, message_bytes: 0, breaker }
+        Desk {
+            ready: VecDeque::new(),
+            calling: 0,
+            concurrency: handler.concurrency,
+            rests: false,
+            rested: false,
+            message_bytes: 0,
+            breaker,
+            retired: false,
+        }
     }
 
     pub(super) fn is_closed(&self) -> bool {
         self.breaker.as_ref().is_none_or(Breaker::is_closed)
     }
 
-    pub(super) fn may_call(&self, handler: &PlannedHandler, now: Instant) -> bool {
-        mutation!(CallWhileOpen => return self.calling < handler.concurrency);
-        self.calling < handler.concurrency
+    /// Lets a desk go that no handler of the current generation has and nobody will come back to.
+    pub(super) fn retire(desks: &mut Slab<Desk>, desk: usize) {
+        let Desk { retired, calling, message_bytes, .. } = desks[desk];
+        if retired && calling == 0 && message_bytes == 0 {
+            desks.remove(desk);
+        }
+    }
+
+    /// Takes the weight of a message that is answered, or forgotten, from its handler's desk.
+    pub(super) fn lighten(desks: &mut Slab<Desk>, message: &InFlight) {
+        if let Some((desk, weight)) = message.weighs_on {
+            desks[desk].message_bytes -= weight;
+            Desk::retire(desks, desk);
+        }
+    }
+
+    pub(super) fn may_call(&self, now: Instant) -> bool {
+        mutation!(CallWhileOpen => return self.calling < self.concurrency);
+        self.calling < self.concurrency
             && self.message_bytes < HANDLER_MESSAGE_BYTES
             && self.breaker.as_ref().is_none_or(|breaker| breaker.admits(now))
     }
@@ -57,27 +85,31 @@ impl Desk {
 
 impl Core {
     /// Takes note of a call that begins. True: it is a probe.
-    pub(super) fn call_begins(&mut self, id: RunId, handler: usize) -> bool {
-        let Some(breaker) = &mut self.desks[handler].breaker else { return false };
+    pub(super) fn call_begins(&mut self, id: RunId, desk: usize) -> bool {
+        let Some(breaker) = &mut self.desks[desk].breaker else { return false };
         let (probe, change) = breaker.begin();
         if probe && let Some(partition) = self.partition(id.slot) {
             partition.entries[id.entry as usize].runs[id.run as usize].stage = Stage::Calling { probe };
         }
         if let Some(change) = change {
-            self.circuit_changed(id, handler, change, None);
+            self.circuit_changed(id, change, None);
         }
         probe
     }
 
     /// Takes note of how a call ended. The answer is `Some` where its failure is not to be counted as
-    /// an attempt of the record, with the time until the next probe.
-    pub(super) fn call_ended(&mut self, id: RunId, handler: usize, probe: bool, outcome: &Outcome) -> Option<Duration> {
+    /// an attempt of the record, with the time until the next probe. Of a handler that was replaced
+    /// meanwhile nothing is learnt: its circuit is gone, and the attempt counts like any other.
+    pub(super) fn call_ended(&mut self, id: RunId, desk: usize, probe: bool, outcome: &Outcome) -> Option<Duration> {
+        if self.desks[desk].retired {
+            return None;
+        }
         let now = self.now.instant;
         let run = self.partition(id.slot).map(|p| &p.entries[id.entry as usize].runs[id.run as usize]);
         // A record that has failed before fails again whatever the handler does for others,
         // unless the handler says that the fault is not the record's.
         let is_suspect = run.is_some_and(|run| run.failures > 0 || run.probed);
-        let breaker = self.desks[handler].breaker.as_mut()?;
+        let breaker = self.desks[desk].breaker.as_mut()?;
         let failed = match outcome {
             Outcome::Handled(_) => None,
             Outcome::Failed(Failure { class, .. }) if !counts(*class) => None,
@@ -92,7 +124,7 @@ impl Core {
             }
         };
         let change = breaker.ended(probe, failed.is_some(), now)?;
-        self.circuit_changed(id, handler, change, failed);
+        self.circuit_changed(id, change, failed);
         let Change::Opened { length, .. } = change else { return None };
         mutation!(ProbeCounts => return None);
         if probe && let Some(partition) = self.partition(id.slot) {
@@ -102,22 +134,23 @@ impl Core {
     }
 
     /// The record waits at the desk again, behind all others, with as many attempts as before.
-    pub(super) fn probed(&mut self, id: RunId, handler: usize, failure: Failure, delay: Duration) {
+    pub(super) fn probed(&mut self, id: RunId, failure: Failure, delay: Duration) {
         let Failure { class, reason, .. } = failure;
-        self.desks[handler].ready.push_back(id);
         self.observe(id, What::Probed { class, reason: reason.into_owned(), delay });
+        self.queue(id);
     }
 
     /// When a record that waits may probe. A time that has passed is none: that
     /// record waits for something else, such as room for messages.
     pub(super) fn next_probe(&self) -> Option<Instant> {
-        let waiting = self.desks.iter().filter(|desk| !desk.ready.is_empty());
-        let due = waiting.filter_map(|desk| desk.breaker.as_ref()?.opens_up());
+        let waiting = self.desks.iter().filter(|(_, desk)| !desk.ready.is_empty());
+        let due = waiting.filter_map(|(_, desk)| desk.breaker.as_ref()?.opens_up());
         due.filter(|due| *due > self.now.instant).min()
     }
 
-    fn circuit_changed(&mut self, id: RunId, handler: usize, change: Change, class: Option<FailureClass>) {
-        let handler = self.plan.handlers[handler].name.clone();
+    fn circuit_changed(&mut self, id: RunId, change: Change, class: Option<FailureClass>) {
+        let Some(handler) = self.run(id).and_then(|run| run.generation.plan.handler(run.route)) else { return };
+        let handler = handler.name.clone();
         self.observe(id, What::Circuit { handler, change, class });
     }
 }

@@ -51,7 +51,7 @@ impl Core {
 
     /// Gives the runs of a record that was delivered just now the attempts that have failed before.
     pub(super) fn recall_attempts(&mut self, slot: Slot, entry: u32) {
-        let plan = self.plan.clone();
+        let plan = self.generation.plan.clone();
         let Some(partition) = self.partition(slot) else { return };
         let Some(known) = partition.known.as_mut() else { return };
         let runs = &mut partition.entries[entry as usize].runs;
@@ -104,7 +104,7 @@ impl Core {
             let tried = entry.runs.iter().filter(|run| run.failures > 0 && run.route != NO_ROUTE && !run.is_settled());
             map.attempts.extend(tried.map(|run| Attempts {
                 offset: entry.body.record().offset(),
-                route: self.plan.route_digests[run.route],
+                route: run.generation.plan.route_digests[run.route],
                 failures: run.failures,
             }));
         }

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::super::effect::{Ack, Channel, Effect, RunId, Token};
 use super::super::partition::{Publishing, Stage};
-use super::{Core, InFlight, MESSAGE_WEIGHT, Parked};
+use super::{Core, Desk, InFlight, MESSAGE_WEIGHT, Parked};
 use crate::observe::What;
 use crate::outcome::{Failure, FailureClass, Output};
 use crate::settle::output::{self, Input};
@@ -20,18 +20,19 @@ pub(super) const PUBLISH_RETRY: Duration = Duration::from_millis(500);
 pub(super) const PUBLISH_RETRY_MAX: Duration = Duration::from_secs(30);
 
 impl Core {
-    pub(super) fn publish_outputs(&mut self, id: RunId, route: usize, outputs: Vec<Output>, duration: Duration) {
-        let (plan, group) = (self.plan.clone(), self.group.clone());
+    pub(super) fn publish_outputs(&mut self, id: RunId, outputs: Vec<Output>, duration: Duration) {
+        let group = self.group.clone();
         let Some(partition) = self.partition(id.slot) else { return };
         let entry = &mut partition.entries[id.entry as usize];
+        let (generation, route) = (&entry.runs[id.run as usize].generation, entry.runs[id.run as usize].route);
+        let (spec, handler) = (&generation.plan.manifest.routes[route], generation.plan.handler(route));
+        let topics = handler.map_or(&[][..], |handler| &handler.topics);
         let input = Input {
             group: &group,
             topic: &partition.account.topic,
             partition: partition.account.partition,
             record: entry.body.record(),
         };
-        let spec = &plan.manifest.routes[route];
-        let topics = &plan.handlers[plan.handler_of[route]].topics;
         let messages: Result<SmallVec<[Message; 1]>, Failure> = outputs
             .into_iter()
             .enumerate()
@@ -57,9 +58,8 @@ impl Core {
         self.next_tag = Token::next_tag(self.next_tag);
         let tag = self.next_tag;
         self.message_bytes += message.size();
-        let route = self.route_of(run);
-        let weighs_on = self.plan.handler_of.get(route).map(|&handler| (handler, message.size().max(MESSAGE_WEIGHT)));
-        weighs_on.iter().for_each(|&(handler, weight)| self.desks[handler].message_bytes += weight);
+        let weighs_on = self.desk_of(run).map(|desk| (desk, message.size().max(MESSAGE_WEIGHT)));
+        weighs_on.iter().for_each(|&(desk, weight)| self.desks[desk].message_bytes += weight);
         let message = Rc::new(message);
         let key = self.messages.insert(InFlight {
             tag,
@@ -143,7 +143,7 @@ impl Core {
     pub(super) fn take_message(&mut self, token: Token) -> InFlight {
         let done = self.messages.remove(token.key as usize);
         self.message_bytes -= done.message.size();
-        self.lighten(&done);
+        Desk::lighten(&mut self.desks, &done);
         if done.troubles > 0 {
             self.troubled(done.channel, -1);
         }
@@ -215,7 +215,7 @@ impl Core {
     pub(super) fn forget_message(&mut self, key: usize) {
         let message = self.messages.remove(key);
         self.message_bytes -= message.message.size();
-        self.lighten(&message);
+        Desk::lighten(&mut self.desks, &message);
         if message.troubles > 0 {
             self.troubled(message.channel, -1);
         }
@@ -224,8 +224,13 @@ impl Core {
         }
     }
 
-    fn lighten(&mut self, done: &InFlight) {
-        done.weighs_on.iter().for_each(|&(handler, weight)| self.desks[handler].message_bytes -= weight);
+    /// The desk that a run's messages weigh on: none for a record that no route took, and
+    /// for what ends on a generation that is past.
+    fn desk_of(&mut self, run: RunId) -> Option<usize> {
+        let current = self.generation.clone();
+        let run = self.run(run).filter(|run| Rc::ptr_eq(&run.generation, &current))?;
+        let handler = current.plan.handler_of.get(run.route)?;
+        Some(current.desks[*handler])
     }
 
     pub(super) fn troubled(&mut self, channel: Channel, by: isize) {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::super::effect::{Channel, Effect, RunId, Slot};
+use super::super::effect::{Channel, Effect, Place, RunId, Slot};
 use super::super::partition::Stage;
 use super::{Core, Parked};
 use crate::manifest::{DeadLetter, Unhandled};
@@ -16,8 +16,8 @@ use crate::worker::mutation::mutation;
 impl Core {
     pub(super) fn unhandled(&mut self, id: RunId, failure: Failure) {
         let policy = match failure.class {
-            FailureClass::Undecodable => &self.plan.manifest.undecodable,
-            _ => &self.plan.manifest.unmatched,
+            FailureClass::Undecodable => &self.generation.plan.manifest.undecodable,
+            _ => &self.generation.plan.manifest.unmatched,
         };
         match policy.clone() {
             Unhandled::DeadLetter(to) => self.dead_letter(id, failure, &to),
@@ -29,8 +29,8 @@ impl Core {
         if self.observing {
             self.observe(id, What::Handled { outputs, duration });
         } else {
-            let route = self.route_of(id);
-            self.effects.push_back(Effect::Handled { route, outputs });
+            let Some(place) = self.place(id) else { return };
+            self.effects.push_back(Effect::Handled { place, outputs });
         }
         self.settle(id);
     }
@@ -38,13 +38,13 @@ impl Core {
     pub(super) fn failed(&mut self, id: RunId, failure: Failure, duration: Duration) {
         let began = self.now.wall.checked_sub(duration).unwrap_or(self.now.wall);
         let random = self.random.f64();
-        let plan = self.plan.clone();
-        let Some(partition) = self.partition(id.slot) else { return };
-        let run = &mut partition.entries[id.entry as usize].runs[id.run as usize];
+        mutation!(DecidedByOtherGeneration => self.catch_up(id));
+        let Some(run) = self.run(id) else { return };
+        let generation = run.generation.clone();
         run.failures = run.failures.saturating_add(1);
         run.first_attempt.get_or_insert(began);
         run.last_attempt = Some(began);
-        match decide(&plan.manifest.routes[run.route], &failure, run.failures, random) {
+        match decide(&generation.plan.manifest.routes[run.route], &failure, run.failures, random) {
             Decision::Retry(delay) => {
                 run.stage = Stage::Parked;
                 if !mutation!(RetryLost) {
@@ -52,6 +52,7 @@ impl Core {
                 }
                 let Failure { class, reason, .. } = failure;
                 self.observe(id, What::Retry { class, reason: reason.into_owned(), delay });
+                self.catch_up(id);
                 mutation!(RetryFreesLane => self.leave_lanes(id));
             }
             Decision::DeadLetter(to) => self.dead_letter(id, failure, to),
@@ -60,12 +61,12 @@ impl Core {
     }
 
     pub(super) fn dead_letter(&mut self, id: RunId, failure: Failure, to: &DeadLetter) {
-        let (plan, group, wall) = (self.plan.clone(), self.group.clone(), self.now.wall);
+        let (group, wall) = (self.group.clone(), self.now.wall);
         let Some(partition) = self.partition(id.slot) else { return };
         let entry = &mut partition.entries[id.entry as usize];
         let run = &mut entry.runs[id.run as usize];
-        let route = plan.manifest.routes.get(run.route);
-        let handler = plan.handler_of.get(run.route).map(|&handler| &plan.handlers[handler]);
+        let plan = run.generation.plan.clone();
+        let (route, handler) = (plan.manifest.routes.get(run.route), plan.handler(run.route));
         let origin = Origin {
             topic: &partition.account.topic,
             partition: partition.account.partition,
@@ -73,6 +74,7 @@ impl Core {
             route: route.map(|route| &*route.name),
             handler: handler.map(|handler| &*handler.name),
             module_digest: handler.map(|handler| &*handler.digest),
+            generation: plan.generation,
         };
         let attempts = Attempts {
             count: run.failures,
@@ -138,10 +140,10 @@ impl Core {
     }
 
     pub(super) fn observe(&mut self, id: RunId, what: What) {
-        let plan = self.plan.clone();
         let Some(partition) = self.partition(id.slot) else { return };
         let entry = &partition.entries[id.entry as usize];
         let run = &entry.runs[id.run as usize];
+        let plan = &run.generation.plan;
         let failed_now = matches!(what, What::Retry { .. } | What::DeadLettered { .. } | What::Dropped { .. });
         let observation = Observation {
             route: plan.manifest.routes.get(run.route).map(|route| route.name.clone()),
@@ -149,10 +151,12 @@ impl Core {
             partition: partition.account.partition,
             offset: entry.body.record().offset(),
             id: entry.body.event().map(|envelope| envelope.id().to_owned()),
+            generation: plan.generation,
+            module: plan.handler(run.route).map(|handler| handler.digest.clone()),
             attempt: if failed_now { run.failures } else { run.failures + 1 },
             what,
         };
-        let route = run.route;
-        self.effects.push_back(Effect::Observe(route, observation));
+        let place = Place { generation: run.generation.clone(), route: run.route };
+        self.effects.push_back(Effect::Observe(place, observation));
     }
 }

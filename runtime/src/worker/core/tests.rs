@@ -1,6 +1,7 @@
 //! The core, path by path, and all paths together in a [`simulation`].
 
 mod circuits;
+mod generations;
 mod map;
 mod partitions;
 mod publishing;

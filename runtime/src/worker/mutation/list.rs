@@ -68,6 +68,13 @@ mutations! {
     "a probe that fails never counts as an attempt" ProbeNeverCounts,
     "a probe of a partition that is gone is waited for" ProbeNotGivenUp,
 
+    // New generations.
+    "what became of an attempt is decided by the generation that came meanwhile" DecidedByOtherGeneration,
+    "a run that waits is called as the generation before would" WaitsOnOldGeneration,
+    "runs that wait for their handler are lost with the generation" SwitchLosesReady,
+    "a run whose route is gone is lost" StrandedLost,
+    "a circuit is forgotten though its handler is what it was" SwitchForgetsCircuit,
+
     // Memory.
     "the bytes of a settled record stay counted" BytesLeak,
     "the bytes of a record that is passed over stay counted" PassedOverLeak,

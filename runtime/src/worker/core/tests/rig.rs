@@ -6,7 +6,8 @@ use std::sync::LazyLock;
 
 use super::*;
 use crate::dispatch::breaker::Change;
-use crate::manifest::{self, Buffer};
+use crate::manifest::{self, Buffer, DeadLetter, Exhausted, Manifest, OnFailure, Unhandled};
+use crate::worker::plan::ModuleId;
 
 /// Records of type `k` keep the order of their keys, those of type `p` the
 /// order of the partition, those of type `n` none; type `f` takes two routes.
@@ -32,6 +33,9 @@ undecodable: drop
 
 pub const BUFFER: Buffer = Buffer { records: 1000, bytes: 1 << 20 };
 
+/// Names of the variants of [`MANIFEST`]: what a reload changes.
+pub const VARIANTS: u64 = 6;
+
 /// The manifest's plan; no call is ever held.
 pub fn plan() -> Arc<Plan> {
     static PLAN: LazyLock<Arc<Plan>> = LazyLock::new(|| plan_of("false"));
@@ -53,7 +57,40 @@ fn plan_of(circuit: &str) -> Arc<Plan> {
     }
     let text = MANIFEST.replace("CIRCUIT", circuit);
     let loaded = manifest::load_str("outrigger.yaml", &text, Path::new(folder.path()), &|_| None);
-    Arc::new(Plan::new(loaded.unwrap().0, |_| "digest".into()))
+    Arc::new(Plan::new(1, Arc::new(loaded.unwrap().0), |_| ModuleId { digest: "digest".into(), since: 1 }))
+}
+
+/// The generation after `before`, by a variant of the manifest: 0 is as it was; then
+/// without the routes `keyed` and `second`, without the handler `g`, with `keyed` at
+/// the other handler, with other policies, with one route renamed. `new` says which
+/// handlers have another module than before.
+pub fn reloaded(before: &Plan, variant: u64, circuits: bool, new: [bool; 2]) -> Arc<Plan> {
+    let mut manifest = Manifest::clone(&if circuits { plan_with_circuits() } else { plan() }.manifest);
+    match variant {
+        1 => manifest.routes.retain(|route| !["keyed", "second"].contains(&&*route.name)),
+        2 => {
+            manifest.handlers.remove("g");
+            manifest.routes.retain(|route| &*route.handler != "g");
+        }
+        3 => manifest.routes[0].handler = "g".into(),
+        4 => {
+            for route in &mut manifest.routes {
+                route.on_failure.values_mut().for_each(|reaction| *reaction = OnFailure::DeadLetter);
+                route.dead_letter = Exhausted::DeadLetter(DeadLetter { topic: "new".into(), omit_large_values: false });
+            }
+            manifest.unmatched = Unhandled::Drop;
+        }
+        5 => manifest.routes[0].name = "renamed".into(),
+        _ => {}
+    }
+    let generation = before.generation + 1;
+    let id = |name: &str| {
+        let is_new = new[usize::from(name == "g")];
+        let since =
+            before.handlers.iter().find(|handler| &*handler.name == name && !is_new).map(|handler| handler.since);
+        ModuleId { digest: "digest".into(), since: since.unwrap_or(generation) }
+    };
+    Arc::new(Plan::new(generation, Arc::new(manifest), id))
 }
 
 /// A record; of no type it is no event.
@@ -137,7 +174,9 @@ impl Rig {
                 Effect::Call(order) => self.calls.push(order),
                 Effect::Publish(token, channel) => self.sent.push_back((token, channel)),
                 Effect::Drained(slot) => self.drained.push(slot),
-                Effect::Handled { route, outputs } => self.seen.push(format!("route {route} handled {outputs}")),
+                Effect::Handled { place, outputs } => {
+                    self.seen.push(format!("route {} handled {outputs}", place.route))
+                }
                 Effect::Observe(_, Observation { offset, attempt, what, .. }) => self.seen.push(match what {
                     What::Handled { outputs, .. } => format!("{offset} handled {outputs}"),
                     What::Retry { class, delay, .. } => format!("{offset} retry {class} #{attempt} {delay:?}"),
@@ -209,9 +248,10 @@ impl Rig {
 /// The core holds no trace of a record.
 pub fn assert_empty(core: &Core) {
     assert_eq!((core.messages.len(), core.message_bytes, core.effects.len()), (0, 0, 0));
-    assert!(core.desks.iter().all(|desk| desk.message_bytes == 0));
     assert!(core.parked() == 0, "{} are parked", core.parked());
-    assert!(core.desks.iter().all(|desk| desk.ready.is_empty() && desk.calling == 0));
+    assert!(core.stranded.is_empty());
+    assert!(core.desks.iter().all(|(_, desk)| !desk.retired && desk.ready.is_empty() && desk.calling == 0));
+    assert!(core.desks.iter().all(|(_, desk)| desk.message_bytes == 0));
     for partition in core.partitions.iter().flatten() {
         assert!(partition.entries.is_empty() && partition.lanes.is_empty() && partition.active == 0);
     }

@@ -1,7 +1,8 @@
 //! Everything together, at random: records of every kind, calls that end in any
 //! order and in any way, answers that come late or not at all, time, and
 //! partitions that drain, go and come back; in every second seed handlers fail for
-//! a while, and circuits hold their calls. A model beside the core knows what
+//! a while, and circuits hold their calls; new generations come that lack routes, have
+//! others, other policies, other modules. A model beside the core knows what
 //! has happened to every record from what went in and out alone, and is held
 //! against the core at every step: [`model`]. Partitions come back, also to another
 //! worker after a crash, with what was last committed, or with metadata that is
@@ -16,7 +17,7 @@ use std::ops::AddAssign;
 
 use fastrand::Rng;
 
-use super::rig::{BUFFER, assert_empty, failed, handled, plan, plan_with_circuits, record, start};
+use super::rig::{BUFFER, VARIANTS, assert_empty, failed, handled, plan, plan_with_circuits, record, reloaded, start};
 use super::*;
 
 const SEEDS: u64 = 100_000;
@@ -26,10 +27,11 @@ mod effects;
 mod inputs;
 mod model;
 mod mutations;
+mod reload;
 mod restart;
 mod seeds;
 
-use model::{Delivered, Held, KINDS, Known, Part, Run, Sent, Stage, Stored, route_name};
+use model::{Calling, Delivered, Held, KINDS, Known, Part, Run, Sent, Stage, Stored, known_route};
 use seeds::simulate_all;
 
 struct World {
@@ -37,15 +39,20 @@ struct World {
     core: Core,
     now: Now,
     parts: Vec<Part>,
-    calls: Vec<CallOrder>,
+    calls: Vec<Calling>,
     sent: Vec<Sent>,
     epoch: u32,
+    /// The current one.
     plan: Arc<Plan>,
-    /// By handler: every attempt fails.
+    with_circuits: bool,
+    /// By handler, in the order of [`HANDLERS`]: every attempt fails.
     down: [bool; 2],
     circuits: [Circuit; 2],
     happened: Happened,
 }
+
+/// The handlers of the manifest.
+const HANDLERS: [&str; 2] = ["g", "h"];
 
 /// What is to happen often, or the seeds prove little.
 #[derive(Clone, Copy, Debug, Default)]
@@ -55,6 +62,9 @@ struct Happened {
     free: usize,
     /// Probes that failed and did count.
     counted: usize,
+    /// Generations that became current, and runs that lost their route by that.
+    reloads: usize,
+    stranded: usize,
 }
 
 /// A circuit as its changes tell.
@@ -83,6 +93,7 @@ impl World {
             sent: Vec::new(),
             epoch: 0,
             plan,
+            with_circuits: seed % 2 == 1,
             down: [false; 2],
             circuits: [Circuit::Closed; 2],
             happened: Happened::default(),
@@ -95,7 +106,8 @@ impl World {
             0..40 => self.deliver(part),
             40..62 => self.end_a_call(false),
             62..82 => self.answer_a_message(false),
-            82..92 => {
+            91 => self.reload(),
+            82..91 => {
                 // Long enough for a probe now and then.
                 let by = Duration::from_millis(self.rng.u64(..6000));
                 self.pass(by);
@@ -126,9 +138,10 @@ impl World {
             assert_eq!(held.account.unsettled(), held.open.len());
             assert_eq!(held.draining && self.under_way(held.slot) == 0, held.drained, "whether it is drained");
         }
-        for (handler, planned) in self.plan.handlers.iter().enumerate() {
-            let running = self.calls.iter().filter(|c| c.handler == handler && self.holds(c.run.slot)).count();
-            assert!(running <= planned.concurrency, "{running} calls of handler {handler}");
+        for planned in &self.plan.handlers {
+            let of = |call: &&Calling| call.handler.name == planned.name && call.handler.since == planned.since;
+            let running = self.calls.iter().filter(of).filter(|call| self.holds(call.run.slot)).count();
+            assert!(running <= planned.concurrency, "{running} calls of handler {}", planned.name);
         }
     }
 
@@ -198,6 +211,8 @@ impl AddAssign for Happened {
         self.closed += other.closed;
         self.free += other.free;
         self.counted += other.counted;
+        self.reloads += other.reloads;
+        self.stranded += other.stranded;
     }
 }
 
@@ -223,6 +238,6 @@ fn no_record_is_skipped_doubled_or_out_of_order_whatever_happens() {
     let began = Instant::now();
     let all = simulate_all(0..count);
     println!("{count} seeds in {:.1?}: {all:?}", began.elapsed());
-    let often = [all.opened, all.closed, all.free, 2 * all.counted].into_iter().min();
+    let often = [all.opened, all.closed, all.free, 2 * all.counted, all.reloads, all.stranded].into_iter().min();
     assert!(often >= Some(count as usize / 10), "{all:?}");
 }

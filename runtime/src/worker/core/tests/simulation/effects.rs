@@ -1,7 +1,10 @@
 //! What the core asks for, held against what the model knows.
 
+use super::reload::handler_index;
 use super::*;
 use crate::dispatch::breaker::Change;
+use crate::manifest::Unhandled;
+use crate::settle::Decision;
 
 impl World {
     pub fn pump(&mut self, may_call: bool) {
@@ -31,20 +34,24 @@ impl World {
             assert!(!held.records[earlier].holds_up(this), "{offset} begins before {earlier} is settled");
         }
         let now = self.now.instant;
-        let (circuit, probe) = (self.circuits[order.handler], order.probe);
+        let planned = &self.plan.handlers[order.handler];
+        let (circuit, probe) = (self.circuits[handler_index(&planned.name)], order.probe);
         match circuit {
             Circuit::Closed => assert!(!probe, "a probe of a closed circuit"),
             Circuit::Open(until) => assert!(probe && until <= now, "a call while the circuit is open"),
             Circuit::HalfOpen => {
-                let another =
-                    self.calls.iter().find(|c| c.probe && c.handler == order.handler && self.holds(c.run.slot));
+                let same = |c: &&Calling| c.handler.name == planned.name && c.handler.since == planned.since;
+                let another = self.calls.iter().filter(same).find(|c| c.probe && self.holds(c.run.slot));
                 assert!(probe && another.is_none(), "two calls while the circuit is half-open");
             }
         }
-        let run = self.run(slot, offset, route_name(order.route)).unwrap();
+        let plan = self.plan.clone();
+        let route = known_route(&plan.manifest.routes[order.route].name);
+        assert_eq!(plan.handler_of[order.route], order.handler, "the handler that the route has now");
+        let run = self.run(slot, offset, route).expect("a route that took the record");
         assert_eq!((run.stage, run.failures + 1), (Stage::Waiting, order.attempt));
-        (run.stage, run.probe) = (Stage::Calling, probe);
-        self.calls.push(order);
+        (run.stage, run.probe, run.plan) = (Stage::Calling, probe, Some(plan.clone()));
+        self.calls.push(Calling { route, handler: plan.handlers[order.handler].clone(), order });
     }
 
     fn sends(&mut self, token: Token, channel: Channel) {
@@ -53,7 +60,8 @@ impl World {
         let parts: Vec<&str> = id.split('/').collect();
         let (number, offset): (usize, i64) = (parts[2].parse().unwrap(), parts[3].parse().unwrap());
         let route = parts.get(4).copied().unwrap_or_default();
-        let route = KINDS.iter().flat_map(|(_, routes)| *routes).find(|known| **known == route).unwrap();
+        let route = known_route(route);
+        let (current, gone) = (self.plan.clone(), self.plan.route(route).is_none());
         let held = self.parts[number].held.as_mut().expect("a message of a partition that is gone");
         let (slot, fenced) = (held.slot, held.fenced);
         assert_eq!(self.core.message(token).is_none(), fenced, "whether it is withheld");
@@ -62,9 +70,23 @@ impl World {
         let free = run.is_free();
         match (channel, &mut run.stage) {
             (Channel::Outputs, Stage::Publishing { .. }) | (Channel::DeadLetters, Stage::DeadLettering) => {}
-            (Channel::DeadLetters, stage @ Stage::Failed) if !free => {
-                *stage = Stage::DeadLettering;
+            (Channel::DeadLetters, Stage::Failed) if route.is_empty() => {
+                assert!(matches!(current.manifest.unmatched, Unhandled::DeadLetter(_)));
+                run.stage = Stage::DeadLettering;
+            }
+            (Channel::DeadLetters, Stage::Failed) if !free => {
+                let decision = run.decision(route);
+                let Decision::DeadLetter(to) = &decision else { panic!("a dead letter against {decision:?}") };
+                assert_eq!(*message.topic, to.topic_for("t"), "the topic of the attempt's generation");
+                run.stage = Stage::DeadLettering;
                 run.failures += 1;
+            }
+            // Its route is gone.
+            (Channel::DeadLetters, Stage::Waiting) if gone => {
+                assert!(matches!(current.manifest.unmatched, Unhandled::DeadLetter(_)));
+                assert_eq!(message.headers.last("outrigger-failure-class"), Some(&b"unrouted"[..]));
+                run.stage = Stage::DeadLettering;
+                self.happened.stranded += 1;
             }
             (channel, stage) => panic!("{channel:?} of a run that is {stage:?}"),
         }
@@ -77,7 +99,7 @@ impl World {
     fn observes(&mut self, observation: &Observation) {
         let Observation { route, partition, offset, what, .. } = observation;
         if let What::Circuit { handler, change, .. } = what {
-            let handler = self.plan.handlers.iter().position(|planned| planned.name == *handler).unwrap();
+            let handler = handler_index(handler);
             self.happened.opened += usize::from(matches!(change, Change::Opened { .. }));
             self.happened.closed += usize::from(*change == Change::Closed);
             self.circuits[handler] = match change {
@@ -91,13 +113,31 @@ impl World {
         let held = part.held.as_mut().expect("an observation of a partition that is gone");
         let record = held.records.get_mut(offset).unwrap();
         let route = route.as_deref().unwrap_or_default();
-        let may_drop = route == "second" || record.logged.kind == 5;
+        let unhandled = match record.logged.kind {
+            5 => &self.plan.manifest.undecodable,
+            _ => &self.plan.manifest.unmatched,
+        };
+        let gone = self.plan.route(route).is_none();
         let run = record.run(route).unwrap();
         let free = run.is_free();
+        if let Some(plan) =
+            run.plan.as_ref().filter(|_| run.stage != Stage::Waiting && run.stage != Stage::DeadLettered)
+        {
+            assert_eq!(observation.generation, plan.generation, "the generation of the attempt");
+        }
         run.stage = match (what, run.stage) {
             (What::Handled { .. }, Stage::Done) | (What::DeadLettered { .. }, Stage::DeadLettered) => Stage::Settled,
-            (What::Dropped { .. }, Stage::Failed) if may_drop && !free => Stage::Settled,
-            (What::Retry { .. }, Stage::Failed) if !free => {
+            (What::Dropped { .. }, Stage::Failed) if route.is_empty() && *unhandled == Unhandled::Drop => {
+                Stage::Settled
+            }
+            (What::Dropped { .. }, Stage::Failed) if !free && run.decision(route) == Decision::Drop => Stage::Settled,
+            (What::Dropped { class: FailureClass::Unrouted, .. }, Stage::Waiting)
+                if gone && *unhandled == Unhandled::Drop =>
+            {
+                self.happened.stranded += 1;
+                Stage::Settled
+            }
+            (What::Retry { .. }, Stage::Failed) if !free && matches!(run.decision(route), Decision::Retry(_)) => {
                 self.happened.counted += usize::from(run.probe && run.class != FailureClass::Output);
                 run.failures += 1;
                 Stage::Waiting

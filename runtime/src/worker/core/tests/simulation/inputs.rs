@@ -9,7 +9,8 @@ impl World {
         for _ in 0..self.rng.usize(1..4) {
             let Some(&logged) = part.log.get(held.next) else { return };
             held.next += 1;
-            let (ty, routes) = KINDS[logged.kind];
+            let (ty, _) = KINDS[logged.kind];
+            let routes = super::reload::routes_of(&self.plan, logged.kind);
             let stage = match ty.is_some() && !routes[0].is_empty() {
                 _ if held.known.settled.contains(&logged.offset) => Stage::Settled,
                 true => Stage::Waiting,
@@ -35,7 +36,7 @@ impl World {
         let outputs = self.rng.usize(..4);
         let (outcome, stage) = match self.rng.u32(..12) {
             _ if well => (handled(0), Stage::Done),
-            draw if self.down[call.handler] && draw < 10 => (
+            draw if self.down[super::reload::handler_index(&call.handler.name)] && draw < 10 => (
                 failed([FailureClass::Dependency, FailureClass::Timeout, FailureClass::Trap][draw as usize % 3]),
                 Stage::Failed,
             ),
@@ -53,7 +54,7 @@ impl World {
             _ if self.is_going(call.run.slot) => (Outcome::Fenced, Stage::Waiting),
             _ => (failed(FailureClass::Trap), Stage::Failed),
         };
-        if let Some(run) = self.run(call.run.slot, call.envelope.record().offset(), route_name(call.route)) {
+        if let Some(run) = self.run(call.run.slot, call.envelope.record().offset(), call.route) {
             assert_eq!(run.stage, Stage::Calling);
             run.stage = stage;
             run.class = match &outcome {

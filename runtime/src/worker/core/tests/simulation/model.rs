@@ -1,10 +1,9 @@
 //! What the simulation knows of every record, and of the broker.
 
-use std::sync::LazyLock;
-
 use smallvec::SmallVec;
 
 use super::*;
+use crate::worker::plan::PlannedHandler;
 
 /// Types of records and the routes that take them; `None` is a record that is no event.
 pub const KINDS: [(Option<&str>, &[&str]); 6] = [
@@ -16,13 +15,26 @@ pub const KINDS: [(Option<&str>, &[&str]); 6] = [
     (None, &[""]),
 ];
 
-/// The name of a route of the manifest.
-pub fn route_name(index: usize) -> &'static str {
-    static NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
-        let known = |name: &str| *KINDS.iter().flat_map(|(_, routes)| *routes).find(|known| **known == name).unwrap();
-        plan().manifest.routes.iter().map(|route| known(&route.name)).collect()
-    });
-    NAMES[index]
+/// The name of a route of some generation, or of none.
+pub fn known_route(name: &str) -> &'static str {
+    let all = KINDS.iter().flat_map(|(_, routes)| *routes).chain(&["renamed"]);
+    all.copied().find(|known| *known == name).expect("a route of some generation")
+}
+
+/// A call that was asked for and has not ended.
+pub struct Calling {
+    pub order: CallOrder,
+    pub route: &'static str,
+    /// What it began on.
+    pub handler: PlannedHandler,
+}
+
+impl std::ops::Deref for Calling {
+    type Target = CallOrder;
+
+    fn deref(&self) -> &CallOrder {
+        &self.order
+    }
 }
 
 /// A record in a partition's log.
@@ -52,9 +64,11 @@ pub enum Stage {
 }
 
 /// A run in the model: its stage, and the attempts that failed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub struct Run {
     pub stage: Stage,
+    /// What its last attempt was made on.
+    pub plan: Option<Arc<Plan>>,
     pub failures: u32,
     /// Its call probes a circuit; and it has done so in vain before.
     pub probe: bool,
@@ -65,7 +79,7 @@ pub struct Run {
 
 impl Run {
     pub fn new(stage: Stage, failures: u32) -> Run {
-        Run { stage, failures, probe: false, probed: false, class: FailureClass::Unrouted }
+        Run { stage, plan: None, failures, probe: false, probed: false, class: FailureClass::Unrouted }
     }
 
     /// Whether the attempt that failed last is none of the record's attempts.

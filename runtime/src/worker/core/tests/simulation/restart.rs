@@ -3,7 +3,7 @@
 #![allow(clippy::single_range_in_vec_init)]
 
 use super::*;
-use crate::commit::map::{Identity, OffsetMap, Refused};
+use crate::commit::map::{Identity, OffsetMap, Refused, route_digest};
 use crate::commit::metadata::{MAX, Metadata, map_limit};
 use crate::worker::account::Snapshot;
 use crate::worker::mutation::Mutation::{self, *};
@@ -209,6 +209,7 @@ fn trusted(metadata: &Metadata, number: usize, start: i64, log_end: i64) -> Resu
 }
 
 fn failures(map: &OffsetMap) -> BTreeMap<(i64, &'static str), u32> {
-    let name = |digest| route_name(plan().route_digests.iter().position(|route| *route == digest).unwrap());
+    let names = KINDS.iter().flat_map(|(_, routes)| *routes).chain(&["renamed"]);
+    let name = |digest| *names.clone().find(|name| route_digest(name) == digest).unwrap();
     map.attempts.iter().map(|attempts| ((attempts.offset, name(attempts.route)), attempts.failures)).collect()
 }

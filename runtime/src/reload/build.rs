@@ -1,0 +1,156 @@
+//! Building a generation: every handler's module loaded, linked and tried.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::compile::Compiler;
+use crate::invoke::{Engine, EngineError, LoadError, Module, Pool, Sizing};
+use crate::manifest::{Handler, Manifest};
+use crate::worker::plan::{ModuleId, Plan};
+use crate::worker::{Built, Guest};
+
+/// Modules that are kept though no generation uses them: going back to one of them,
+/// or to and fro, compiles nothing.
+const KEPT: usize = 4;
+
+/// Why there is no new generation.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// A handler's module is not usable.
+    #[error("handler `{0}`: {1}")]
+    Handler(Arc<str>, LoadError),
+    /// A handler's module cannot even be read.
+    #[error("handler `{0}`: {1}")]
+    File(Arc<str>, String),
+    /// More calls may be under way than slots for instances were reserved for.
+    #[error(
+        "the handlers' `concurrency` adds up to {needed} instances, two for each call on each worker, and {reserved} \
+         were reserved at the start: more needs a restart"
+    )]
+    Slots {
+        /// By the new manifest.
+        needed: usize,
+        /// At the start.
+        reserved: usize,
+    },
+}
+
+/// A generation with its modules.
+#[derive(Clone)]
+pub struct Current {
+    /// What the workers take over.
+    pub built: Arc<Built>,
+    /// In the order of the plan's handlers.
+    pub modules: Vec<Arc<Module>>,
+}
+
+/// Builds generations on one engine, one after the other.
+pub struct Builder {
+    engine: Engine,
+    sizing: Sizing,
+    workers: usize,
+    /// Loaded before and not in use; the latest last.
+    kept: VecDeque<(Handler, Arc<Module>)>,
+}
+
+impl Builder {
+    /// Sets the sandbox up, for generations that need up to twice what this manifest needs.
+    ///
+    /// # Errors
+    /// The machine cannot run it.
+    pub fn new(manifest: &Manifest, workers: usize, compiler: Compiler) -> Result<Builder, EngineError> {
+        let sizing = Sizing::with_room_to_grow(manifest.handlers.values(), workers);
+        Ok(Builder { engine: Engine::with(sizing, compiler)?, sizing, workers, kept: VecDeque::new() })
+    }
+
+    /// The engine of all its modules.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Builds the generation after `current`, or the first. A handler that is what it
+    /// was keeps its module; the others' are loaded, as long as that takes.
+    /// `digests` are those of the files as they were looked at, by path.
+    ///
+    /// # Errors
+    /// The first module that is not usable, or too many instances.
+    pub fn build(
+        &mut self,
+        manifest: &Arc<Manifest>,
+        digests: &BTreeMap<PathBuf, Result<String, String>>,
+        current: Option<&Current>,
+    ) -> Result<Current, BuildError> {
+        let needed = Sizing::of(manifest.handlers.values(), self.workers);
+        if needed.instances > self.sizing.instances {
+            let (needed, reserved) = (needed.instances, self.sizing.instances);
+            return Err(BuildError::Slots { needed, reserved });
+        }
+        let mut modules = Vec::with_capacity(manifest.handlers.len());
+        for spec in manifest.handlers.values() {
+            let digest = match digests.get(&spec.module) {
+                Some(Err(why)) => return Err(BuildError::File(spec.name.clone(), why.clone())),
+                Some(Ok(digest)) => Some(digest.as_str()),
+                None => None,
+            };
+            let known = digest.and_then(|digest| self.known(spec, digest, current));
+            let load = || self.engine.load(spec).map_err(|error| BuildError::Handler(spec.name.clone(), error));
+            modules.push(known.map_or_else(load, Ok)?);
+        }
+        let next = generation(manifest, modules, current);
+        self.keep(current, &next);
+        Ok(next)
+    }
+
+    /// The module of this digest under the same terms, if it is loaded.
+    fn known(&self, spec: &Handler, digest: &str, current: Option<&Current>) -> Option<Arc<Module>> {
+        // Another one is refused by loading, which says why.
+        if spec.sha256.is_some_and(|pin| crate::invoke::hex(&pin) != digest) {
+            return None;
+        }
+        let wanted = terms(spec);
+        let running = current.into_iter().flat_map(Current::specified).map(|(spec, module)| (terms(spec), module));
+        let kept = self.kept.iter().map(|(spec, module)| (spec.clone(), module));
+        let mut loaded = running.chain(kept);
+        let found = loaded.find(|(other, module)| *other == wanted && module.digest() == digest);
+        found.map(|(_, module)| module.clone())
+    }
+
+    /// Keeps what the next generation does not use any more, up to a few.
+    fn keep(&mut self, current: Option<&Current>, next: &Current) {
+        let is_used = |module: &Arc<Module>| next.modules.iter().any(|used| Arc::ptr_eq(used, module));
+        self.kept.retain(|(_, module)| !is_used(module));
+        let left = current.into_iter().flat_map(Current::specified).filter(|(_, module)| !is_used(module));
+        self.kept.extend(left.map(|(spec, module)| (terms(spec), module.clone())));
+        self.kept.drain(..self.kept.len().saturating_sub(KEPT));
+    }
+}
+
+impl Current {
+    fn specified(&self) -> impl Iterator<Item = (&Handler, &Arc<Module>)> {
+        self.built.plan.manifest.handlers.values().zip(&self.modules)
+    }
+}
+
+/// A handler as far as its module is concerned. Where it lies, which digest was asked
+/// for and when its calls are held change nothing about it.
+fn terms(spec: &Handler) -> Handler {
+    Handler { module: PathBuf::new(), sha256: None, circuit: None, ..spec.clone() }
+}
+
+fn generation(manifest: &Arc<Manifest>, modules: Vec<Arc<Module>>, current: Option<&Current>) -> Current {
+    let number = current.map_or(1, |current| current.built.plan.generation + 1);
+    let id = |name: &str| {
+        let module = modules.iter().find(|module| &**module.name() == name);
+        let since = current.and_then(|current| {
+            let at = current.modules.iter().position(|old| module.is_some_and(|new| Arc::ptr_eq(old, new)))?;
+            Some(current.built.plan.handlers[at].since)
+        });
+        ModuleId { digest: module.map_or("", |module| module.digest()).into(), since: since.unwrap_or(number) }
+    };
+    let plan = Arc::new(Plan::new(number, manifest.clone(), id));
+    let made = modules.clone();
+    let guests = move |handler: usize| Rc::new(Pool::new(made[handler].clone())) as Rc<dyn Guest>;
+    Current { built: Arc::new(Built { plan, guests: Arc::new(guests) }), modules }
+}

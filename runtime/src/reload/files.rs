@@ -1,0 +1,155 @@
+//! The modules' files: which content they have, without reading them each time.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{File, Metadata};
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use sha2::{Digest, Sha256};
+
+/// The largest module that is looked at. The largest guests there are have 18 MB.
+const LARGEST: u64 = 128 << 20;
+
+/// A file that was changed less than this ago may be changed again without a trace in
+/// its times, which the system counts in ticks of some milliseconds.
+const RACY: Duration = Duration::from_millis(100);
+
+/// What says that a file is still the one that was read. Links are followed, so that
+/// a folder that is replaced as a whole (a ConfigMap's `..data`) shows too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    file: (u64, u64),
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Stamp {
+        Stamp {
+            file: (metadata.dev(), metadata.ino()),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+
+    fn is_older_than(&self, age: Duration) -> bool {
+        let seconds = Duration::from_secs(self.changed.0.try_into().unwrap_or_default());
+        let changed = UNIX_EPOCH + seconds + Duration::from_nanos(self.changed.1.try_into().unwrap_or_default());
+        SystemTime::now().duration_since(changed).is_ok_and(|since| since > age)
+    }
+}
+
+/// Digests by path, of those that were asked for last.
+#[derive(Debug, Default)]
+pub(super) struct Files {
+    known: HashMap<PathBuf, (Stamp, String)>,
+}
+
+impl Files {
+    /// The SHA-256 of each file in hexadecimal, or why there is none. Reads those that
+    /// may have changed since the last time.
+    pub fn digests(&mut self, paths: &[PathBuf]) -> BTreeMap<PathBuf, Result<String, String>> {
+        self.known.retain(|path, _| paths.contains(path));
+        paths.iter().map(|path| (path.clone(), self.digest(path))).collect()
+    }
+
+    fn digest(&mut self, path: &Path) -> Result<String, String> {
+        let problem = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
+        let metadata = std::fs::metadata(path).map_err(problem)?;
+        let stamp = Stamp::of(&metadata);
+        if let Some((known, digest)) = self.known.get(path)
+            && *known == stamp
+        {
+            return Ok(digest.clone());
+        }
+        if !metadata.is_file() {
+            return Err(format!("cannot read {}: it is not a file", path.display()));
+        }
+        if stamp.size > LARGEST {
+            let largest = LARGEST >> 20;
+            return Err(format!("{} has {} bytes; a module may have {largest} MiB", path.display(), stamp.size));
+        }
+        let digest = sha256(path).map_err(problem)?;
+        self.known.remove(path);
+        if stamp.is_older_than(RACY) {
+            self.known.insert(path.to_owned(), (stamp, digest.clone()));
+        }
+        Ok(digest)
+    }
+}
+
+fn sha256(path: &Path) -> std::io::Result<String> {
+    let mut file = File::open(path)?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => break,
+            read => hash.update(&buffer[..read]),
+        }
+    }
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest(files: &mut Files, path: &Path) -> Result<String, String> {
+        files.digests(&[path.to_owned()]).remove(path).unwrap()
+    }
+
+    #[test]
+    fn what_is_replaced_in_any_way_shows() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("m.wasm"), folder.path().join("other"));
+        let mut files = Files::default();
+        assert!(digest(&mut files, &path).unwrap_err().contains("cannot read"));
+        std::fs::write(&path, b"one").unwrap();
+        let one = digest(&mut files, &path).unwrap();
+        assert_eq!(one.len(), 64);
+        assert_eq!(digest(&mut files, &path).unwrap(), one);
+        // In place, with the same size.
+        std::fs::write(&path, b"two").unwrap();
+        let two = digest(&mut files, &path).unwrap();
+        assert_ne!(two, one);
+        // By a rename.
+        std::fs::write(&other, b"one").unwrap();
+        std::fs::rename(&other, &path).unwrap();
+        assert_eq!(digest(&mut files, &path).unwrap(), one);
+    }
+
+    #[test]
+    fn a_folder_behind_a_link_is_swapped() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for (data, text) in [("a", "one"), ("b", "two")] {
+            std::fs::create_dir(at(data)).unwrap();
+            std::fs::write(at(data).join("m.wasm"), text).unwrap();
+        }
+        let link = |to: &str| {
+            std::os::unix::fs::symlink(to, at("..tmp")).unwrap();
+            std::fs::rename(at("..tmp"), at("..data")).unwrap();
+        };
+        link("a");
+        std::os::unix::fs::symlink("..data/m.wasm", at("m.wasm")).unwrap();
+        let mut files = Files::default();
+        let one = digest(&mut files, &at("m.wasm")).unwrap();
+        link("b");
+        assert_ne!(digest(&mut files, &at("m.wasm")).unwrap(), one);
+    }
+
+    #[test]
+    fn what_is_no_module_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut files = Files::default();
+        assert!(digest(&mut files, folder.path()).unwrap_err().contains("not a file"));
+        let large = folder.path().join("large");
+        File::create(&large).unwrap().set_len(LARGEST + 1).unwrap();
+        assert!(digest(&mut files, &large).unwrap_err().contains("may have 128 MiB"));
+    }
+}
