@@ -153,11 +153,15 @@ impl Worker {
 
     fn report(&mut self, now: Instant) {
         self.reporter.report(&mut self.core, now);
-        self.reporter.swallowed(self.guests.iter().map(|guest| guest.take_swallowed()).sum());
+        self.report_swallowed();
         if now >= self.reported + REPORT {
             self.guests.iter().for_each(|guest| guest.trim(now));
         }
         self.reported = now;
+    }
+
+    fn report_swallowed(&self) {
+        self.reporter.swallowed(self.guests.iter().map(|guest| guest.take_swallowed()).sum());
     }
 
     fn core_has_work(&self) -> bool {
@@ -227,6 +231,7 @@ impl Worker {
         while let Some(effect) = self.core.next(false) {
             self.do_at_once(effect);
         }
+        self.report_swallowed();
         let plan = built.plan.clone();
         let guest = |handler| match plan.same_handler(handler, &self.plan) {
             Some(same) => self.guests[same].clone(),
