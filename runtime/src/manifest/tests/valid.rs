@@ -105,7 +105,7 @@ fn the_full_one_says_everything() {
     let http = enrich.allow.http.as_ref().unwrap();
     let origins: Vec<String> = http.origins.iter().map(Origin::to_string).collect();
     assert_eq!(origins, ["https://rates.example.com", "http://127.0.0.1:8080"]);
-    assert_eq!((http.ca.as_ref().map(|ca| ca.0.len()), &*http.own_ports), (Some(1), &[9464][..]));
+    assert_eq!((http.ca.as_ref().map(|ca| ca.0.len()), &*http.own_ports), (Some(1), &[9464, 9465][..]));
     assert_eq!(enrich.allow.key_value, Some(KeyValue { bytes: 1 << 20, entries: 10_000 }));
     let config: Vec<(&str, &str)> = enrich.config.iter().flatten().map(|(n, v)| (n.as_str(), v.reveal())).collect();
     assert_eq!(config, [("apiToken", "hunter2"), ("currency", "EUR")]);

@@ -26,25 +26,8 @@ mod bindings {
             world hostile {
                 include outrigger:handler/event-handler@0.1.0;
                 import wasi:logging/logging@0.1.0-draft;
-                import wasi:io/poll@0.2.0;
-                import wasi:clocks/monotonic-clock@0.2.0;
-            }
-            package wasi:io@0.2.0 {
-                interface poll {
-                    resource pollable { ready: func() -> bool; block: func(); }
-                    poll: func(in: list<borrow<pollable>>) -> list<u32>;
-                }
-            }
-            package wasi:clocks@0.2.0 {
-                interface monotonic-clock {
-                    use wasi:io/poll@0.2.0.{pollable};
-                    type instant = u64;
-                    type duration = u64;
-                    now: func() -> instant;
-                    resolution: func() -> duration;
-                    subscribe-instant: func(when: instant) -> pollable;
-                    subscribe-duration: func(when: duration) -> pollable;
-                }
+                import wasi:io/poll@0.2.12;
+                import wasi:clocks/monotonic-clock@0.2.12;
             }
         ",
         world: "outrigger:hostile/hostile",
