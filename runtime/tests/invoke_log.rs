@@ -49,9 +49,11 @@ fn logged(pool: &std::rc::Rc<Pool>, ty: &str, data: &str) -> Vec<String> {
 
 #[test]
 fn lines_carry_handler_and_route_and_are_escaped() {
-    let lines = logged(&pool(|_| ()), "print", "one\ntw\x1b[2Jo\r\nthree");
+    let pool = pool(|_| ());
+    let module = &pool.module().digest()[..12];
+    let lines = logged(&pool, "print", "one\ntw\x1b[2Jo\r\nthree");
     let stream = |level: &str, name: &str, texts: &[&str]| -> Vec<String> {
-        let fields = format!("handler=\"probe\" route=\"on-probe\" stream=\"{name}\"");
+        let fields = format!("handler=\"probe\" route=\"on-probe\" generation=1 module=\"{module}\" stream=\"{name}\"");
         texts.iter().map(|text| format!("{level} outrigger::guest: {text} {fields}")).collect()
     };
     let of = |name: &str| lines.iter().filter(|line| line.contains(name)).cloned().collect::<Vec<_>>();
@@ -62,11 +64,13 @@ fn lines_carry_handler_and_route_and_are_escaped() {
 
 #[test]
 fn wasi_logging_keeps_level_and_context() {
-    let lines = logged(&pool(|_| ()), "log", "low\nstock");
+    let pool = pool(|_| ());
+    let module = &pool.module().digest()[..12];
+    let lines = logged(&pool, "log", "low\nstock");
     let levels = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "ERROR"];
     assert_eq!(lines.len(), levels.len(), "{lines:#?}");
     for (line, level) in lines.iter().zip(levels) {
-        let rest = "handler=\"probe\" route=\"on-probe\" context=\"stock\"";
+        let rest = format!("handler=\"probe\" route=\"on-probe\" generation=1 module=\"{module}\" context=\"stock\"");
         assert_eq!(*line, format!("{level} outrigger::guest: low\\nstock {rest}"));
     }
 }
