@@ -17,7 +17,8 @@ const SLICES: usize = 10;
 /// One handler's circuit on one worker.
 ///
 /// Closed, every call may begin. It opens when `consecutiveFailures` attempts in a
-/// row failed, or `failureRatio` of at least `minimumAttempts` within the window.
+/// row failed and none succeeded for `failingFor` (a burst of bad records is over
+/// sooner, and no reason to hold those behind it), or `failureRatio` of at least `minimumAttempts` within the window.
 /// Open, no call begins for `openFor`; then one probes. Answered, it closes the
 /// circuit, which counts from zero; failed, it opens it again for twice the time,
 /// up to `maxOpenFor`.
@@ -30,6 +31,8 @@ pub struct Breaker {
     state: State,
     /// Attempts in a row that failed.
     consecutive: u32,
+    /// When the first of them ended.
+    failing_since: Instant,
     window: Window,
 }
 
@@ -100,7 +103,7 @@ impl Breaker {
     /// A closed circuit. `now` is where the window's slices begin.
     pub fn new(settings: Circuit, now: Instant) -> Breaker {
         let window = Window::new(settings.window, now);
-        Breaker { settings, state: State::Closed, consecutive: 0, window }
+        Breaker { settings, state: State::Closed, consecutive: 0, failing_since: now, window }
     }
 
     /// Whether calls begin without a question.
@@ -174,10 +177,14 @@ impl Breaker {
             self.consecutive = 0;
             return None;
         }
+        if self.consecutive == 0 {
+            self.failing_since = now;
+        }
         self.consecutive = self.consecutive.saturating_add(1);
+        let lasts = now.saturating_duration_since(self.failing_since) >= self.settings.failing_for;
         let (settings, total) = (&self.settings, self.window.total);
         let share = f64::from(total.failed) >= settings.failure_ratio * f64::from(total.attempts);
-        let why = if self.consecutive >= settings.consecutive_failures {
+        let why = if self.consecutive >= settings.consecutive_failures && lasts {
             Why::InARow(self.consecutive)
         } else if total.attempts >= settings.minimum_attempts && share {
             Why::Share { failed: total.failed, attempts: total.attempts }

@@ -213,6 +213,8 @@ pub struct Handler {
 pub struct Circuit {
     /// Failed attempts in a row that open it, at least 1.
     pub consecutive_failures: u32,
+    /// How long these must have lasted, from the first of them.
+    pub failing_for: Duration,
     /// Share of failed attempts within the window, above 0 and at most 1, that opens it.
     pub failure_ratio: f64,
     /// How far back the share looks.

@@ -108,6 +108,8 @@ struct Desk {
     rests: bool,
     /// It had used up its share of the round before.
     rested: bool,
+    /// Calls that began in this round, and in the one before.
+    begun: [usize; 2],
     /// Weight of its messages without an answer.
     message_bytes: usize,
     /// Calls that may be under way.
@@ -243,12 +245,12 @@ impl Core {
 
     /// Whether records are to be delivered: there is not enough to call for a while.
     /// A handler with all its calls under way does not count, nor one whose calls are
-    /// held, nor one that computes for all of its share in each round: what waits for
-    /// it must not hold the other handlers' records up.
+    /// held, nor one that needs more than a few rounds for what waits for it: that
+    /// must not hold the other handlers' records up.
     pub fn is_short_of_calls(&self) -> bool {
         let callable = |(_, desk): (usize, &Desk)| {
             let has_room = desk.calling < desk.concurrency && desk.message_bytes < HANDLER_MESSAGE_BYTES;
-            let goes_on = has_room && desk.is_closed() && !desk.rests && !desk.rested;
+            let goes_on = has_room && desk.is_closed() && !desk.is_slow();
             if goes_on { desk.ready.len() } else { 0 }
         };
         self.stranded.len() + self.desks.iter().map(callable).sum::<usize>() < CALLS_AHEAD
@@ -374,6 +376,7 @@ impl Core {
                     probe: false,
                 };
                 self.desks[desk].calling += 1;
+                self.desks[desk].begun[0] += 1;
                 self.turn = handler + 1;
                 order.probe = self.call_begins(id, desk);
                 return Some(Effect::Call(order));
@@ -386,6 +389,7 @@ impl Core {
     pub fn begin_round(&mut self) {
         for (_, desk) in &mut self.desks {
             desk.rested = std::mem::take(&mut desk.rests);
+            desk.begun = [0, desk.begun[0]];
         }
     }
 

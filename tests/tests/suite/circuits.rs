@@ -20,7 +20,7 @@ fn a_dependency_that_is_down_dead_letters_nothing_and_stops_nobody_else() {
         .retry(RETRY)
         // One call at a time, so that none is under way when the circuit opens.
         .handler("concurrency: 1")
-        .handler("circuit: { consecutiveFailures: 10, openFor: 500ms, maxOpenFor: 1s }")
+        .handler("circuit: { consecutiveFailures: 10, failingFor: 0s, openFor: 500ms, maxOpenFor: 1s }")
         .rest("workers: 1");
     let others = format!("{}.others", job.topic);
     kafka.create_topic(&others, 2);

@@ -7,6 +7,7 @@ const SECOND: Duration = Duration::from_secs(1);
 fn settings() -> Circuit {
     Circuit {
         consecutive_failures: 3,
+        failing_for: Duration::ZERO,
         failure_ratio: 0.5,
         window: 10 * SECOND,
         minimum_attempts: 6,
@@ -23,6 +24,22 @@ fn open(now: Instant) -> Breaker {
     let opened = Change::Opened { why: Why::InARow(3), length: 2 * SECOND };
     assert_eq!(breaker.ended(false, true, now), Some(opened));
     breaker
+}
+
+#[test]
+fn a_burst_of_failures_is_none_in_a_row_before_it_has_lasted() {
+    let now = Instant::now();
+    let mut breaker = Breaker::new(Circuit { failing_for: SECOND, minimum_attempts: 1000, ..settings() }, now);
+    let at = |millis| now + Duration::from_millis(millis);
+    for _ in 0..100 {
+        assert_eq!(breaker.ended(false, true, at(999)), None);
+    }
+    assert_eq!(breaker.ended(false, true, at(1998)), None, "counted from the first failure, not from the start");
+    assert_eq!(breaker.ended(false, false, at(1998)), None);
+    assert_eq!(breaker.ended(false, true, at(1998)), None, "a success begins it anew");
+    assert_eq!(breaker.ended(false, true, at(2998)), None, "two are too few, however long they last");
+    let opened = Change::Opened { why: Why::InARow(3), length: 2 * SECOND };
+    assert_eq!(breaker.ended(false, true, at(2998)), Some(opened));
 }
 
 #[test]

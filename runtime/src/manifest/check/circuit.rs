@@ -9,6 +9,7 @@ use crate::manifest::read::{Field, Given, Problem};
 
 const BUILT_IN: model::Circuit = model::Circuit {
     consecutive_failures: 20,
+    failing_for: SECOND,
     failure_ratio: 0.5,
     window: Duration::from_secs(30),
     minimum_attempts: 50,
@@ -50,6 +51,7 @@ impl Check<'_> {
         }
         model::Circuit {
             consecutive_failures,
+            failing_for: self.duration(&raw.failing_for, BUILT_IN.failing_for, Duration::ZERO..=HOUR),
             failure_ratio: self.number(&raw.failure_ratio, 0.01..=1.0).unwrap_or(BUILT_IN.failure_ratio),
             window: self.duration(&raw.window, BUILT_IN.window, SECOND..=HOUR),
             minimum_attempts,

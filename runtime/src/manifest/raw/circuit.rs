@@ -28,6 +28,10 @@ pub(in crate::manifest) struct CircuitTable {
     #[serde(default)]
     #[schemars(range(min = 1, max = 1_000_000), extend("default" = 20))]
     pub consecutive_failures: Field<u64>,
+    /// How long the failures in a row must have lasted.
+    #[serde(default)]
+    #[schemars(extend("default" = "1s"))]
+    pub failing_for: Field<Duration>,
     /// Share of failed attempts within the window that opens it.
     #[serde(default)]
     #[schemars(range(min = 0.01, max = 1), extend("default" = 0.5))]

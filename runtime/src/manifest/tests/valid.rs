@@ -62,6 +62,7 @@ fn the_smallest_has_all_the_defaults() {
 
     let circuit = Circuit {
         consecutive_failures: 20,
+        failing_for: Duration::from_secs(1),
         failure_ratio: 0.5,
         window: Duration::from_secs(30),
         minimum_attempts: 50,

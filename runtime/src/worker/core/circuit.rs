@@ -40,6 +40,7 @@ impl Desk {
             concurrency: handler.concurrency,
             rests: false,
             rested: false,
+            begun: [0; 2],
             message_bytes: 0,
             breaker,
             retired: false,
@@ -48,6 +49,14 @@ impl Desk {
 
     pub(super) fn is_closed(&self) -> bool {
         self.breaker.as_ref().is_none_or(Breaker::is_closed)
+    }
+
+    /// It uses up its share of the rounds, and what waits for it takes more than a few of
+    /// them. (Quick calls use up a share too while there is much to do.)
+    pub(super) fn is_slow(&self) -> bool {
+        const ROUNDS: usize = 2;
+        let [now, before] = self.begun;
+        (self.rests || self.rested) && self.ready.len() > ROUNDS * now.max(before)
     }
 
     /// Lets a desk go that no handler of the current generation has and nobody will come back to.

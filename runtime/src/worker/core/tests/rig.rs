@@ -44,8 +44,7 @@ pub fn plan() -> Arc<Plan> {
 
 /// The same with circuits that open soon: after 4 failures in a row, or 5 of 10 within 10 s; for 2 s, at most 8 s.
 pub fn plan_with_circuits() -> Arc<Plan> {
-    const CIRCUIT: &str =
-        "{ consecutiveFailures: 4, window: 10s, minimumAttempts: 10, failureRatio: 0.5, openFor: 2s, maxOpenFor: 8s }";
+    const CIRCUIT: &str = "{ consecutiveFailures: 4, failingFor: 0s, window: 10s, minimumAttempts: 10, failureRatio: 0.5, openFor: 2s, maxOpenFor: 8s }";
     static PLAN: LazyLock<Arc<Plan>> = LazyLock::new(|| plan_of(CIRCUIT));
     PLAN.clone()
 }
