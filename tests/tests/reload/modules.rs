@@ -18,7 +18,7 @@ pub fn numbered(number: u32) -> Vec<u8> {
 pub fn slow(number: u32) -> Vec<u8> {
     const ITEMS: &str = r#"
       (func $start (local $n i64)
-        (local.set $n (i64.const 200_000_000))
+        (local.set $n (i64.const 500_000_000))
         (loop $on
           (local.set $n (i64.sub (local.get $n) (i64.const 1)))
           (br_if $on (i64.ne (local.get $n) (i64.const 0)))))

@@ -13,8 +13,6 @@ use super::stage::Stage;
 const EVERY: Duration = Duration::from_millis(5);
 /// Events of each generation that are waited for: a second of them.
 const EVENTS: f64 = 200.0;
-/// Events after which a run ends that has failed by then.
-const MOST: u32 = 40_000;
 /// Instances that calls may use, and those that are ready: enough for events at this pace.
 const INSTANCES: usize = 2;
 /// Generations before the first one that is measured.
@@ -51,6 +49,15 @@ pub fn run(kafka: &Kafka, full: bool) {
     stop_meanwhile(kafka);
 }
 
+/// Ends the events, also of a run that fails.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 fn terms(stage: &Stage<'_>, concurrency: usize, warm_up: usize) {
     let terms = format!(
         "module.wasm\n    concurrency: {concurrency}\n    warmUp: {warm_up}\n    limits: {{ cpuTime: 5s, timeout: 10s }}"
@@ -69,14 +76,14 @@ fn over_reloads(kafka: &Kafka, warm_up: usize, reloads: u64) -> Latencies {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let began = Instant::now();
-            for n in 0..MOST {
-                if stop.load(Ordering::Relaxed) {
-                    return;
-                }
-                kafka.produce(&topic, [Event::new(format!("r{n}")).key(format!("k{n}")).rejected().record()]);
+            let event = |n| {
                 std::thread::sleep((began + EVERY * n).saturating_duration_since(Instant::now()));
-            }
+                let event = || Event::new(format!("r{n}")).key(format!("k{n}")).rejected().record();
+                (!stop.load(Ordering::Relaxed)).then(event)
+            };
+            kafka.produce(&topic, (0..).map_while(event));
         });
+        let _ends = Ends(&stop);
         for number in 0..=reloads {
             if number > 0 {
                 stage.save("module.wasm", modules::slow(number as u32));
@@ -88,7 +95,6 @@ fn over_reloads(kafka: &Kafka, warm_up: usize, reloads: u64) -> Latencies {
                 if now >= until { Ok(()) } else { Err(format!("{now} of {until}")) }
             });
         }
-        stop.store(true, Ordering::Relaxed);
     });
     let instances = INSTANCES * std::thread::available_parallelism().unwrap().get();
     let start = Duration::from_secs_f64(stage.metric("outrigger_warm_up_seconds", &[]) / instances as f64);
@@ -120,7 +126,7 @@ fn stop_meanwhile(kafka: &Kafka) {
     stage.sidecar.wait_handled(500);
     assert_eq!(stage.generation(), 2, "the module that starts slowly is not current yet");
     let began = Instant::now();
-    stage.finish();
+    stage.sidecar.terminate().must_succeed();
     let took = began.elapsed();
     println!("stopped in {} ms while instances were being made", took.as_millis());
     assert!(took < STOPPED, "{took:?}");
