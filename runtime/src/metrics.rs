@@ -80,6 +80,8 @@ pub struct Metrics {
     pub queue_limit_bytes: IntGauge,
     reloads: IntCounterVec,
     generation: IntGauge,
+    /// How long it took to make the instances of the current generation's `warmUp`.
+    pub warm_up_seconds: Gauge,
     handler_info: IntGaugeVec,
     circuits_open: IntGaugeVec,
     circuit_changes: IntCounterVec,
@@ -124,6 +126,10 @@ impl Metrics {
             queue_limit_bytes: gauge(&r, "queue_limit_bytes", "The bound on outrigger_queue_bytes.")?,
             reloads: counters(&r, "reloads_total", "Reloads of manifest and modules by result.", &["result"])?,
             generation: gauge(&r, "generation", "The number of the current generation.")?,
+            warm_up_seconds: Gauge::new(
+                "outrigger_warm_up_seconds",
+                "Time that warmUp took for the current generation.",
+            )?,
             handler_info: IntGaugeVec::new(
                 Opts::new("outrigger_handler_info", "Always 1; the labels say which module a handler runs."),
                 &["handler", "digest"],
@@ -147,6 +153,7 @@ impl Metrics {
         metrics.registry.register(Box::new(metrics.lag_seconds.clone()))?;
         metrics.registry.register(Box::new(metrics.circuits_open.clone()))?;
         metrics.registry.register(Box::new(metrics.handler_info.clone()))?;
+        metrics.registry.register(Box::new(metrics.warm_up_seconds.clone()))?;
         for result in [ReloadResult::Switched, ReloadResult::Unchanged, ReloadResult::Failed] {
             metrics.reloads.with_label_values(&[result.as_str()]);
         }

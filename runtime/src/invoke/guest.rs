@@ -45,8 +45,8 @@ impl Guest {
         table.set_max_capacity(HANDLES);
         let mut http_ctx = WasiHttpCtx::new();
         http_ctx.set_field_size_limit(http::FIELD_BYTES);
-        Guest {
-            http: shared.client.clone().map(|client| Outgoing::new(client, limits, Arc::clone(&log))),
+        let mut guest = Guest {
+            http: None,
             wasi: plumbing::powerless(&log, grants.env()),
             table,
             http_ctx,
@@ -57,7 +57,15 @@ impl Guest {
             log,
             meter,
             watch: Watch { fence: Arc::new(AtomicBool::new(false)), cpu_time: limits.cpu_time },
-        }
+        };
+        guest.connect(limits, shared);
+        guest
+    }
+
+    /// Lets it send what is granted from now on, by its worker's client.
+    pub(super) fn connect(&mut self, limits: &Limits, shared: &Shared) {
+        let outgoing = |client| Outgoing::new(client, limits, Arc::clone(&self.log));
+        self.http = shared.client.clone().map(outgoing);
     }
 
     /// What `wasi:config` answers.

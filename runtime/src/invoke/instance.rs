@@ -21,7 +21,8 @@ use super::outputs;
 /// Component handles that an instance may hold at a time.
 const HANDLES: usize = 1024;
 
-/// An instance, made at its first call so that making it is under that call's limits.
+/// An instance, started by its first call and under that call's limits, or before it
+/// (`start`) and under the same.
 pub(super) struct Instance {
     store: Store<Guest>,
     handle: Option<Handle>,
@@ -44,6 +45,11 @@ impl Instance {
         store.set_hostcall_fuel(outputs::fuel(limits).saturating_add(module.grants().largest_argument()));
         store.set_max_component_handles(HANDLES);
         Instance { store, handle: None, meter, log, calls: 0 }
+    }
+
+    /// Gives it what it was made without, so that it could send nothing as it started.
+    pub(super) fn connect(&mut self, module: &Module, shared: &Shared) {
+        self.store.data_mut().connect(module.limits(), shared);
     }
 
     /// Begins an attempt that has to answer by `deadline`.

@@ -3,24 +3,18 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
 
 use sha2::{Digest, Sha256};
-use tokio::sync::Semaphore;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 
 use super::bindings::{FUNCTION, INTERFACE};
-use super::capabilities::{Grants, Shared};
-use super::classify::{self, Circumstances};
-use super::drive::{End, drive};
+use super::capabilities::Grants;
 use super::engine::Engine;
 use super::guest::Guest;
-use super::instance::Instance;
 use super::meter::Clock;
 use super::output_log::Rate;
 use crate::compile::{CompileError, Compiled};
 use crate::manifest::{Handler, Instance as Reuse, Limits};
-use crate::outcome::Outcome;
 
 /// Why a module was not loaded.
 #[derive(Debug, thiserror::Error)]
@@ -114,6 +108,7 @@ pub struct Module {
     grants: Grants,
     reuse: Reuse,
     concurrency: usize,
+    warm_up: usize,
     pre: InstancePre<Guest>,
     export: ComponentExportIndex,
     log_rate: Arc<Rate>,
@@ -148,6 +143,7 @@ impl Engine {
             grants,
             reuse: spec.instance,
             concurrency: spec.concurrency.max(1),
+            warm_up: spec.warm_up,
             pre,
             export,
             log_rate: Arc::new(Rate::new()),
@@ -254,6 +250,11 @@ impl Module {
         self.concurrency
     }
 
+    /// Instances that each worker is to have ready.
+    pub fn warm_up(&self) -> usize {
+        self.warm_up
+    }
+
     pub(super) fn engine(&self) -> &wasmtime::Engine {
         self.engine.wasmtime()
     }
@@ -272,56 +273,6 @@ impl Module {
 
     pub(super) fn log_rate(&self) -> &Arc<Rate> {
         &self.log_rate
-    }
-
-    /// Makes one instance and throws it away: linked is not running. On a thread
-    /// of its own, because the caller's may already run a Tokio runtime.
-    fn try_once(&self, path: impl Fn() -> PathBuf) -> Result<(), LoadError> {
-        let tried = std::thread::scope(|scope| {
-            let thread = std::thread::Builder::new().name("load".into()).spawn_scoped(scope, || self.start_and_check());
-            thread.map_err(|error| error.to_string())?.join().map_err(|_| "the host panicked".to_owned())
-        });
-        match tried {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(Refused::Type(reason))) => Err(LoadError::Type { path: path(), reason }),
-            Ok(Err(Refused::Start(reason))) | Err(reason) => Err(LoadError::Start { path: path(), reason }),
-        }
-    }
-
-    fn start_and_check(&self) -> Result<(), Refused> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| Refused::Start(error.to_string()))?;
-        let clock = self.clock();
-        let now = Instant::now();
-        let mut instance = Instance::new(self, &Shared::for_trial(&self.grants), Arc::new(Semaphore::new(1)));
-        instance.begin(Arc::default(), &"".into(), 0, now + self.limits.timeout);
-        let meter = Arc::clone(&instance.meter);
-        let _beat = clock.pulse().begin();
-        let start = instance.start(self);
-        let end = runtime.block_on(drive(start, &meter, &clock, now, now + self.limits.timeout));
-        instance.log.end();
-        match end {
-            End::Done(Ok(handle)) => instance.check_type(handle).map_err(|error| Refused::Type(format!("{error:#}"))),
-            End::Done(Err(error)) => {
-                let log = Arc::clone(&instance.log);
-                let stderr = || log.tail();
-                Err(Refused::Start(reason(&error, &instance.circumstances(self, &stderr))))
-            }
-            End::TimedOut => Err(Refused::Start(format!("longer than the timeout of {:?}", self.limits.timeout))),
-            End::Panicked(message) => Err(Refused::Start(format!("the host panicked: {message}"))),
-        }
-    }
-}
-
-enum Refused {
-    Start(String),
-    Type(String),
-}
-
-fn reason(error: &wasmtime::Error, circumstances: &Circumstances<'_>) -> String {
-    match classify::of_error(error, circumstances) {
-        Outcome::Failed(failure) => failure.reason.into_owned(),
-        Outcome::Busy | Outcome::Fenced | Outcome::Handled(_) => format!("{error:#}"),
     }
 }
 

@@ -8,7 +8,8 @@
 //! lowers the event into it (`call`, `bindings`), polls it under its deadline and
 //! CPU budget (`drive`, `meter`, `interrupt`), lifts and checks what it returns
 //! (`outputs`), and names what went wrong (`classify`). A module becomes runnable
-//! in [`Engine::load`] (`load`), linked with what it may import: what every
+//! in [`Engine::load`] (`load`; `start` tries it, and makes instances ready ahead of
+//! calls), linked with what it may import: what every
 //! runtime needs and what has no power (`plumbing`), and what the manifest grants
 //! (`capabilities`, `http`, `keyvalue`).
 
@@ -31,6 +32,7 @@ mod output_log;
 mod outputs;
 mod plumbing;
 mod pool;
+mod start;
 mod ticker;
 
 pub use call::{Call, Report};
@@ -40,3 +42,4 @@ pub use http::{Addresses, Resolve, System};
 pub(crate) use load::hex;
 pub use load::{LoadError, Module};
 pub use pool::Pool;
+pub use start::{PrepareError, Prepared};

@@ -14,6 +14,7 @@ use super::http::{Resolve, System};
 use super::instance::Instance;
 use super::load::Module;
 use super::meter::Clock;
+use super::start::Prepared;
 use crate::manifest::Instance as Reuse;
 
 /// Calls after which a warm instance is replaced: what leaks in a guest, or
@@ -49,9 +50,15 @@ impl Pool {
 
     /// The same with another resolver for the names in the handler's requests.
     pub fn with_resolver(module: Arc<Module>, resolver: Arc<dyn Resolve>) -> Rc<Pool> {
-        let clock = module.clock();
-        let shared = Shared::for_worker(module.grants(), resolver);
-        Rc::new(Pool { module, clock, turns: Arc::new(Semaphore::new(1)), shared, idle: RefCell::default() })
+        Pool::of(Prepared::none(module, resolver))
+    }
+
+    /// A pool with the instances that were made ready for it.
+    pub fn of(prepared: Prepared) -> Rc<Pool> {
+        let Prepared { module, shared, turns, instances } = prepared;
+        let since = Instant::now();
+        let idle = instances.into_iter().map(|instance| Idle { instance, since }).collect();
+        Rc::new(Pool { clock: module.clock(), module, turns, shared, idle: RefCell::new(idle) })
     }
 
     /// The module whose instances these are.
@@ -78,13 +85,18 @@ impl Pool {
         call::run(Rc::clone(self), call)
     }
 
-    /// Drops instances that have been idle for longer than `keep`, and closes
-    /// connections that have been idle for long.
+    /// Drops instances that have been idle for longer than `keep`, down to the number that
+    /// is to be ready, and closes connections that have been idle for long.
     pub fn trim(&self, now: Instant, keep: Duration) {
         if let Some(client) = &self.shared.client {
             client.trim(now);
         }
-        self.idle.borrow_mut().retain(|idle| now.saturating_duration_since(idle.since) <= keep);
+        let mut idle = self.idle.borrow_mut();
+        // The one idle for longest is the first.
+        let spare = idle.len().saturating_sub(self.module.warm_up());
+        let is_old = |idle: &&Idle| now.saturating_duration_since(idle.since) > keep;
+        let old = idle.iter().take(spare).take_while(is_old).count();
+        idle.drain(..old);
     }
 
     pub(super) fn clock(&self) -> &Clock {

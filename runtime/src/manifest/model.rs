@@ -195,6 +195,8 @@ pub struct Handler {
     pub instance: Instance,
     /// Calls under way per worker, at least 1.
     pub concurrency: usize,
+    /// Instances per worker that are ready before the first call; 0 for fresh ones.
+    pub warm_up: usize,
     /// The budgets of one call.
     pub limits: Limits,
     /// What it may reach.

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::compile::Compiler;
-use crate::invoke::{Engine, EngineError, LoadError, Module, Pool, Sizing};
+use crate::invoke::{Engine, EngineError, LoadError, Module, Pool, PrepareError, Prepared, Sizing};
 use crate::manifest::{Handler, Manifest};
 use crate::worker::plan::{ModuleId, Plan};
 use crate::worker::{Built, Guest};
@@ -14,6 +15,10 @@ use crate::worker::{Built, Guest};
 /// Modules that are kept though no generation uses them: going back to one of them,
 /// or to and fro, compiles nothing.
 const KEPT: usize = 4;
+
+/// How long making the instances of `warmUp` may take for a whole generation: meanwhile no
+/// other change is taken over.
+const WARM_UP: Duration = Duration::from_secs(60);
 
 /// Why there is no new generation.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +29,9 @@ pub enum BuildError {
     /// A handler's module cannot even be read.
     #[error("handler `{0}`: {1}")]
     File(Arc<str>, String),
+    /// The instances that are to be ready cannot be.
+    #[error("handler `{0}`: {1}")]
+    WarmUp(Arc<str>, PrepareError),
     /// More calls may be under way than slots for instances were reserved for.
     #[error(
         "the handlers' `concurrency` adds up to {needed} instances, two for each call on each worker, and {reserved} \
@@ -44,6 +52,8 @@ pub struct Current {
     pub built: Arc<Built>,
     /// In the order of the plan's handlers.
     pub modules: Vec<Arc<Module>>,
+    /// How long it took to make the instances of `warmUp`. Zero: there were none to make.
+    pub warm_up: Duration,
 }
 
 /// Builds generations on one engine, one after the other.
@@ -71,11 +81,13 @@ impl Builder {
     }
 
     /// Builds the generation after `current`, or the first. A handler that is what it
-    /// was keeps its module; the others' are loaded, as long as that takes.
+    /// was keeps its module; the others' are loaded, as long as that takes, and then the
+    /// instances made that each worker is to begin with. All of that is done on this
+    /// thread and its like: the workers go on as if nothing were.
     /// `digests` are those of the files as they were looked at, by path.
     ///
     /// # Errors
-    /// The first module that is not usable, or too many instances.
+    /// The first module or instance that is not usable, or too many instances.
     pub fn build(
         &mut self,
         manifest: &Arc<Manifest>,
@@ -98,7 +110,7 @@ impl Builder {
             let load = || self.engine.load(spec).map_err(|error| BuildError::Handler(spec.name.clone(), error));
             modules.push(known.map_or_else(load, Ok)?);
         }
-        let next = generation(manifest, modules, current);
+        let next = self.generation(manifest, modules, current)?;
         self.keep(current, &next);
         Ok(next)
     }
@@ -115,6 +127,60 @@ impl Builder {
         let mut loaded = running.chain(kept);
         let found = loaded.find(|(other, module)| *other == wanted && module.digest() == digest);
         found.map(|(_, module)| module.clone())
+    }
+
+    fn generation(
+        &self,
+        manifest: &Arc<Manifest>,
+        modules: Vec<Arc<Module>>,
+        current: Option<&Current>,
+    ) -> Result<Current, BuildError> {
+        let number = current.map_or(1, |current| current.built.plan.generation + 1);
+        let id = |name: &str| {
+            let module = modules.iter().find(|module| &**module.name() == name);
+            let since = current.and_then(|current| {
+                let at = current.modules.iter().position(|old| module.is_some_and(|new| Arc::ptr_eq(old, new)))?;
+                Some(current.built.plan.handlers[at].since)
+            });
+            ModuleId { digest: module.map_or("", |module| module.digest()).into(), since: since.unwrap_or(number) }
+        };
+        let plan = Arc::new(Plan::new(number, manifest.clone(), id));
+        let began = Instant::now();
+        let ready = self.prepare(&plan, &modules, current)?;
+        let warm_up = if ready.iter().all(Vec::is_empty) { Duration::ZERO } else { began.elapsed() };
+        let (made, ready) = (modules.clone(), ready.into_iter().map(Mutex::new).collect::<Vec<_>>());
+        let guests = move |handler: usize| {
+            // Each worker that goes over takes one; those that there are none for begin without.
+            let ready = ready[handler].lock().unwrap_or_else(PoisonError::into_inner).pop();
+            ready.map_or_else(|| Pool::new(made[handler].clone()), Pool::of)
+        };
+        let guests = Arc::new(move |handler: usize| Rc::new(guests(handler)) as Rc<dyn Guest>);
+        Ok(Current { built: Arc::new(Built { plan, guests }), modules, warm_up })
+    }
+
+    /// By handler, what each worker is to begin with. Nothing for those that keep what they have.
+    fn prepare(
+        &self,
+        plan: &Plan,
+        modules: &[Arc<Module>],
+        current: Option<&Current>,
+    ) -> Result<Vec<Vec<Prepared>>, BuildError> {
+        let is_new = |handler| current.is_none_or(|current| plan.same_handler(handler, &current.built.plan).is_none());
+        let (generation, began) = (plan.generation, Instant::now());
+        let mut ready: Vec<Vec<Prepared>> = modules.iter().map(|_| Vec::new()).collect();
+        for (handler, module) in modules.iter().enumerate().filter(|(n, module)| module.warm_up() > 0 && is_new(*n)) {
+            let (name, each, workers) = (module.name(), module.warm_up(), self.workers);
+            tracing::info!(generation, handler = &**name, "making {each} instances for each of {workers} workers");
+            for _ in 0..workers {
+                let prepared = module.prepare(began + WARM_UP);
+                ready[handler].push(prepared.map_err(|error| BuildError::WarmUp(name.clone(), error))?);
+            }
+        }
+        let instances: usize = ready.iter().flatten().map(Prepared::instances).sum();
+        if instances > 0 {
+            tracing::info!(generation, took = ?began.elapsed(), "{instances} instances are ready for generation {generation}");
+        }
+        Ok(ready)
     }
 
     /// Keeps what the next generation does not use any more, up to a few.
@@ -137,20 +203,4 @@ impl Current {
 /// for and when its calls are held change nothing about it.
 fn terms(spec: &Handler) -> Handler {
     Handler { module: PathBuf::new(), sha256: None, circuit: None, ..spec.clone() }
-}
-
-fn generation(manifest: &Arc<Manifest>, modules: Vec<Arc<Module>>, current: Option<&Current>) -> Current {
-    let number = current.map_or(1, |current| current.built.plan.generation + 1);
-    let id = |name: &str| {
-        let module = modules.iter().find(|module| &**module.name() == name);
-        let since = current.and_then(|current| {
-            let at = current.modules.iter().position(|old| module.is_some_and(|new| Arc::ptr_eq(old, new)))?;
-            Some(current.built.plan.handlers[at].since)
-        });
-        ModuleId { digest: module.map_or("", |module| module.digest()).into(), since: since.unwrap_or(number) }
-    };
-    let plan = Arc::new(Plan::new(number, manifest.clone(), id));
-    let made = modules.clone();
-    let guests = move |handler: usize| Rc::new(Pool::new(made[handler].clone())) as Rc<dyn Guest>;
-    Current { built: Arc::new(Built { plan, guests: Arc::new(guests) }), modules }
 }

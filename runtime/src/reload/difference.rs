@@ -161,6 +161,7 @@ routes:
             ("name: first", "name: other", "route other added, route first removed"),
             ("type: a", "type: c", "route first changed"),
             ("h.wasm }", "h.wasm, concurrency: 3 }", "handler h changed"),
+            ("h.wasm }", "h.wasm, warmUp: 3 }", "handler h changed"),
             ("topics: [t]", "topics: [t, s]", "kafka.topics changed"),
             ("topics: [t]", "topics: [t], startFrom: latest", "kafka.startFrom changed"),
             ("topics: [t]", "topics: [t], onOffsetLost: earliest", "kafka.onOffsetLost changed"),

@@ -75,6 +75,7 @@ impl Status {
     pub(super) fn new(current: &Current, metrics: &Metrics) -> Status {
         let plan = PlanShown::of(&current.built.plan);
         plan.count(metrics, None);
+        metrics.warm_up_seconds.set(current.warm_up.as_secs_f64());
         Status { shared: Arc::new(Mutex::new(Shown { plan, last: None })) }
     }
 
@@ -85,6 +86,7 @@ impl Status {
         if let Answer::Switched(_) = answer {
             let plan = PlanShown::of(&parts.current.built.plan);
             plan.count(&parts.metrics, Some(&shown.plan));
+            parts.metrics.warm_up_seconds.set(parts.current.warm_up.as_secs_f64());
             shown.plan = plan;
         }
         parts.health.reload(match answer {

@@ -47,6 +47,7 @@ pub fn spec() -> Handler {
         sha256: None,
         instance: Instance::Warm,
         concurrency: 8,
+        warm_up: 0,
         limits: Limits {
             memory: 16 << 20,
             cpu_time: Duration::from_millis(100),

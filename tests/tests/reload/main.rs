@@ -4,7 +4,7 @@
 //! ```text
 //! cargo test --test reload                      the short cut
 //! cargo test --test reload -- --full            with full counts
-//! cargo test --test reload -- --only broken     one part: broken, topics, saved, alternating, distinct
+//! cargo test --test reload -- --only broken     one part: broken, topics, saved, warm, alternating, distinct
 //! ```
 //!
 //! Each part prints its figures, and fails where they are not what docs/reload.md says.
@@ -17,6 +17,7 @@ mod modules;
 mod saved;
 mod stage;
 mod topics;
+mod warm;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -26,10 +27,11 @@ use outrigger_tests::Kafka;
 /// A part: its name, and what it does; `full` asks for the long run.
 type Part = (&'static str, fn(&Kafka, bool));
 
-const PARTS: [Part; 5] = [
+const PARTS: [Part; 6] = [
     ("broken", |kafka, _| broken::run(kafka)),
     ("topics", |kafka, _| topics::run(kafka)),
     ("saved", saved::run),
+    ("warm", warm::run),
     ("alternating", load::alternating),
     ("distinct", load::distinct),
 ];

@@ -9,9 +9,34 @@ pub fn good() -> Vec<u8> {
     fs::read(guest("guest-ledger")).unwrap()
 }
 
-/// The same with another digest: a custom section with a number at its end.
+/// The same with another digest.
 pub fn numbered(number: u32) -> Vec<u8> {
-    let mut module = good();
+    with_number(good(), number)
+}
+
+/// A handler that rejects every event and whose start computes for a fifth of a second or so.
+pub fn slow(number: u32) -> Vec<u8> {
+    const ITEMS: &str = r#"
+      (func $start (local $n i64)
+        (local.set $n (i64.const 500_000_000))
+        (loop $on
+          (local.set $n (i64.sub (local.get $n) (i64.const 1)))
+          (br_if $on (i64.ne (local.get $n) (i64.const 0)))))
+      (start $start)
+      ;; An error, the third of the failures, and its text: "no".
+      (data (i32.const 0) "\01\00\00\00\02\00\00\00\10\00\00\00\02\00\00\00no")
+      ;; What was copied in for this call is not needed any more.
+      (func (export "handle") (param i32) (result i32)
+        (global.set $free (i32.const 1024))
+        (i32.const 0))"#;
+    let text = include_str!("../hostile/wat/handler.wat").replace("MODULE-ITEMS", ITEMS);
+    let none = ["COMPONENT-IMPORTS", "MODULE-IMPORTS", "MODULE-ARGUMENTS"];
+    let text = none.into_iter().fold(text, |text, place| text.replace(place, ""));
+    with_number(wat::parse_str(&text).unwrap(), number)
+}
+
+/// A custom section with a number at its end.
+fn with_number(mut module: Vec<u8>, number: u32) -> Vec<u8> {
     let name = format!("number-{number:06}");
     module.extend([0, name.len() as u8 + 1, name.len() as u8]);
     module.extend(name.bytes());

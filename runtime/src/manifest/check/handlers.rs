@@ -27,18 +27,33 @@ impl Check<'_> {
             raw::Instance::Warm => model::Instance::Warm,
             raw::Instance::Fresh => model::Instance::Fresh,
         });
+        let concurrency = self.count(&raw.concurrency, 32, 1..=10_000);
         Some(model::Handler {
             name: name.into(),
             module: module?,
             sha256,
             instance,
-            concurrency: self.count(&raw.concurrency, 32, 1..=10_000),
+            concurrency,
+            warm_up: self.warm_up(&raw.warm_up, instance, concurrency),
             limits: self.limits(&raw.limits),
             allow: raw.allow.value().map(|allow| self.allow(allow)).unwrap_or_default(),
             config: self.config(raw),
             env: self.env(&raw.env),
             circuit: self.circuit(&raw.circuit),
         })
+    }
+
+    fn warm_up(self, field: &Field<u64>, instance: model::Instance, concurrency: usize) -> usize {
+        let warm_up = self.count(field, 0, 0..=10_000);
+        let Some(given) = field.given() else { return warm_up };
+        if warm_up > 0 && instance == model::Instance::Fresh {
+            let message = "`warmUp` makes instances that serve later calls, and with `instance: fresh` none does";
+            self.problems.error(given.at, message, "leave `warmUp` out, or use `instance: warm`");
+        } else if warm_up > concurrency {
+            let message = format!("`warmUp` is {warm_up}, and `concurrency` lets {concurrency} instances be used");
+            self.problems.error(given.at, message, "lower `warmUp` or raise `concurrency`");
+        }
+        warm_up
     }
 
     fn module(self, given: &Given<String>) -> Option<std::path::PathBuf> {

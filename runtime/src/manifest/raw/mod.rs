@@ -192,6 +192,10 @@ pub(super) struct Handler {
     #[serde(default)]
     #[schemars(range(min = 1, max = 10_000), extend("default" = 32))]
     pub concurrency: Field<u64>,
+    /// Instances per worker that are ready before the first call, at most `concurrency`.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 10_000), extend("default" = 0))]
+    pub warm_up: Field<u64>,
     /// The budgets of one call.
     #[serde(default)]
     pub limits: Field<Limits>,

@@ -60,6 +60,8 @@ const BROKEN: &[(&str, &[(&str, &str)])] = &[
         "out_of_range",
         &[("enrich.wasm }", "enrich.wasm, concurrency: 0, limits: { memory: 8GiB, timeout: 0s, input: 0 } }")],
     ),
+    ("warm_up_of_fresh_ones", &[("enrich.wasm }", "enrich.wasm, instance: fresh, warmUp: 1 }")]),
+    ("warm_up_above_the_concurrency", &[("enrich.wasm }", "enrich.wasm, concurrency: 2, warmUp: 3 }")]),
     ("not_a_number", &[("kafka:", "workers: many\nkafka:")]),
     ("twice_the_same_key", &[("groupId: g", "groupId: g\n  groupId: h")]),
     ("twice_the_same_route", &[("handler: h }", "handler: h }\n  - { name: r, match: { type: u }, handler: h }")]),

@@ -45,6 +45,7 @@ fn the_smallest_has_all_the_defaults() {
     let handler = &manifest.handlers["h"];
     assert!(handler.module.is_absolute() && handler.module.ends_with("handlers/enrich.wasm"));
     assert_eq!((handler.instance, handler.concurrency, handler.sha256), (Instance::Warm, 32, None));
+    assert_eq!(handler.warm_up, 0);
     let limits = Limits {
         memory: 64 << 20,
         cpu_time: Duration::from_millis(500),
