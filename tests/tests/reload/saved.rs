@@ -7,9 +7,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use outrigger_tests::{Event, Kafka, PATIENCE};
 
 use super::modules;
-use super::stage::Stage;
+use super::stage::{Ends, Stage};
 
-/// The median has to be below this.
+/// The interval between events.
+const EVERY: Duration = Duration::from_millis(5);
+/// The median has to be below this, in milliseconds.
 const MEDIAN: u64 = 1000;
 
 fn now_ms() -> u64 {
@@ -26,14 +28,14 @@ pub fn run(kafka: &Kafka, full: bool) {
     let mut saved = Vec::new();
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            for n in 0.. {
-                if stop.load(Ordering::Relaxed) {
-                    return;
-                }
-                kafka.produce(&topic, [Event::new(format!("r{n}")).key("k").rejected().record()]);
-                std::thread::sleep(Duration::from_millis(5));
-            }
+            let event = |n| {
+                std::thread::sleep(EVERY);
+                let event = || Event::new(format!("r{n}")).key("k").rejected().record();
+                (!stop.load(Ordering::Relaxed)).then(event)
+            };
+            kafka.produce(&topic, (0..).map_while(event));
         });
+        let _ends = Ends(&stop);
         for number in 0..saves {
             let generation = stage.generation();
             saved.push(now_ms());
@@ -45,7 +47,6 @@ pub fn run(kafka: &Kafka, full: bool) {
             let last = letters.iter().filter_map(|letter| letter.text("outrigger-generation")).next_back();
             if last == Some(&format!("{}", saves + 1)) { Ok(()) } else { Err(format!("{last:?}")) }
         });
-        stop.store(true, Ordering::Relaxed);
     });
     let mut first: BTreeMap<u32, u64> = BTreeMap::new();
     for letter in kafka.read_all(&stage.job.dead_letter) {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use outrigger_tests::{Event, Job, Kafka, PATIENCE, Running, Sidecar, guest};
@@ -77,5 +78,14 @@ impl<'k> Stage<'k> {
         self.sidecar.terminate().must_succeed();
         self.job.ledger().must_balance();
         failures
+    }
+}
+
+/// Ends what another thread produces, also of a run that fails.
+pub struct Ends<'a>(pub &'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use outrigger_tests::{Event, Kafka, PATIENCE};
 
 use super::modules;
-use super::stage::Stage;
+use super::stage::{Ends, Stage};
 
 /// The interval between events.
 const EVERY: Duration = Duration::from_millis(5);
@@ -47,15 +47,6 @@ pub fn run(kafka: &Kafka, full: bool) {
     }
     assert!(with.longest() < without.longest());
     stop_meanwhile(kafka);
-}
-
-/// Ends the events, also of a run that fails.
-struct Ends<'a>(&'a AtomicBool);
-
-impl Drop for Ends<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 fn terms(stage: &Stage<'_>, concurrency: usize, warm_up: usize) {
