@@ -34,11 +34,12 @@ fn what_waits_for_a_handler_that_rests_in_each_round_does_not_keep_others_out() 
 #[test]
 fn quick_calls_that_use_up_a_round_keep_more_records_from_being_decoded() {
     let mut rig = Rig::new();
-    // Two calls at a time; 200 wait, and 50 of them begin and end within one round.
     (0..200).for_each(|offset| rig.deliver(offset, "", "n"));
     rig.core.begin_round();
-    (0..50).for_each(|offset| rig.end(offset, handled(0)));
+    (0..90).for_each(|offset| rig.end(offset, handled(0)));
+    // The share is used up; of 200, 92 have begun, and none is under way.
     rig.core.rest(G);
+    (90..92).for_each(|offset| rig.end(offset, handled(0)));
     assert!(!rig.core.is_short_of_calls(), "what waits is called within the next rounds");
     rig.core.begin_round();
     rig.core.rest(G);
