@@ -197,6 +197,7 @@ fn retries(run: &Run<'_>) -> Outcome {
 fn long_handler(run: &Run<'_>) -> Outcome {
     let job = job(run.kafka, "long-handler")
         .properties(r#"session.timeout.ms: "6000", heartbeat.interval.ms: "1000", max.poll.interval.ms: "6000""#)
+        .rest("drainTimeout: 2s")
         .handler("limits: { timeout: 60s }");
     let cycles = run.count(1, 3);
     let (mut sidecar, mut load, mut happened) = (job.sidecar().start(), Load::default(), 0);

@@ -5,6 +5,7 @@
 //! cargo test --test faults                      the short cut
 //! cargo test --test faults -- --full            all rows with full counts
 //! cargo test --test faults -- --only kill       one row, short; with --full, long
+//! cargo test --test faults -- --jobs 2          two rows at a time, each on a broker of its own
 //! cargo test --test faults -- --list            the rows
 //! ```
 //!
@@ -30,6 +31,7 @@ mod topics;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use outrigger_tests::Kafka;
@@ -56,23 +58,33 @@ fn rows() -> Vec<Row> {
     .concat()
 }
 
+/// Rows that a machine may be asked to run at a time: each has a broker, a client and sidecars.
+const MOST_JOBS: usize = 16;
+
 /// What the command line asks for.
 #[derive(Debug, Default)]
 struct Options {
     full: bool,
     list: bool,
     only: Option<String>,
+    jobs: usize,
 }
 
 impl Options {
     fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String> {
-        let mut options = Options::default();
+        let mut options = Options { jobs: 1, ..Options::default() };
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 "--full" => options.full = true,
                 "--quick" => options.full = false,
                 "--list" => options.list = true,
                 "--only" => options.only = Some(arguments.next().ok_or("--only needs the name of a row")?),
+                "--jobs" => {
+                    let jobs = arguments.next().and_then(|jobs| jobs.parse().ok());
+                    options.jobs = jobs.filter(|jobs| (1..=MOST_JOBS).contains(jobs)).ok_or_else(|| {
+                        format!("--jobs needs the number of rows that run at a time, from 1 to {MOST_JOBS}")
+                    })?;
+                }
                 // `cargo test` passes what it was given to every test binary: options of
                 // the usual harness are nothing to this one, and a filter is a row's name.
                 "--test-threads" | "--skip" | "--format" | "--color" | "--logfile" => drop(arguments.next()),
@@ -109,14 +121,32 @@ fn main() -> ExitCode {
         println!("\ntest result: ok. 0 passed; 0 failed");
         return ExitCode::SUCCESS;
     }
-    let kafka = Kafka::start_behind_proxy(&[]);
-    let run = Run { full: options.full, kafka: &kafka };
-    let lines: Vec<Line> = chosen.iter().map(|row| one(row, &run)).collect();
+    let lines = all(&chosen, &options);
     table::print(&lines);
     let failed = lines.iter().filter(|line| !line.holds()).count();
     let verdict = if failed == 0 { "ok" } else { "FAILED" };
     println!("\ntest result: {verdict}. {} passed; {failed} failed", lines.len() - failed);
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Every row's line, in their order. Rows that run at a time share the machine and nothing else.
+fn all(chosen: &[Row], options: &Options) -> Vec<Line> {
+    let next = AtomicUsize::new(0);
+    let job = || {
+        let kafka = Kafka::start_behind_proxy(&[]);
+        let run = Run { full: options.full, kafka: &kafka };
+        let mine = std::iter::from_fn(|| {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            chosen.get(at).map(|row| (at, one(row, &run)))
+        });
+        mine.collect::<Vec<_>>()
+    };
+    let mut lines = std::thread::scope(|scope| {
+        let jobs: Vec<_> = (0..options.jobs.min(chosen.len())).map(|_| scope.spawn(job)).collect();
+        jobs.into_iter().flat_map(|job| job.join().expect("a row's panic is its line")).collect::<Vec<_>>()
+    });
+    lines.sort_by_key(|(at, _)| *at);
+    lines.into_iter().map(|(_, line)| line).collect()
 }
 
 fn one(row: &Row, run: &Run<'_>) -> Line {
