@@ -9,6 +9,7 @@ use super::classify::STACK;
 use super::guest::Guest;
 use super::limits::TABLE_ELEMENTS;
 use super::plumbing;
+use super::reclaim::Reclaimer;
 use super::ticker::{Pulse, Ticker};
 use crate::compile::Compiler;
 use crate::manifest::Handler;
@@ -67,8 +68,8 @@ pub enum EngineError {
     /// wasmtime refused the configuration: this machine cannot run it.
     #[error("cannot set up WebAssembly: {0:#}")]
     Configuration(wasmtime::Error),
-    /// The system gave no thread for the heartbeat.
-    #[error("cannot start the epoch thread: {0}")]
+    /// The system gave no thread for the heartbeat, or for dropping instances.
+    #[error("cannot start a thread for WebAssembly: {0}")]
     Thread(#[from] std::io::Error),
 }
 
@@ -83,6 +84,7 @@ struct Inner {
     engine: wasmtime::Engine,
     linker: Linker<Guest>,
     ticker: Ticker,
+    reclaimer: Reclaimer,
     compiler: Compiler,
 }
 
@@ -109,7 +111,8 @@ impl Engine {
         })?;
         let linker = plumbing::linker(&engine).map_err(EngineError::Configuration)?;
         let ticker = Ticker::start(engine.clone())?;
-        Ok(Engine { inner: Arc::new(Inner { engine, linker, ticker, compiler }) })
+        let reclaimer = Reclaimer::start()?;
+        Ok(Engine { inner: Arc::new(Inner { engine, linker, ticker, reclaimer, compiler }) })
     }
 
     /// Makes every guest that computes look at its fence now, not at the next tick.
@@ -133,6 +136,10 @@ impl Engine {
 
     pub(super) fn linker(&self) -> &Linker<Guest> {
         &self.inner.linker
+    }
+
+    pub(super) fn reclaimer(&self) -> &Reclaimer {
+        &self.inner.reclaimer
     }
 
     pub(super) fn pulse(&self) -> Pulse {
@@ -169,7 +176,8 @@ fn config(pool: Option<Sizing>) -> Config {
         config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
         return config;
     };
-    let count = u32::try_from(instances).unwrap_or(u32::MAX);
+    // And the one that is being dropped; see `reclaim`.
+    let count = u32::try_from(instances.saturating_add(1)).unwrap_or(u32::MAX);
     let mut slots = PoolingAllocationConfig::new();
     slots
         .total_component_instances(count)

@@ -1,5 +1,6 @@
 //! One instance of a module in a store of its own.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -17,14 +18,46 @@ use super::load::Module;
 use super::meter::Meter;
 use super::output_log::Log;
 use super::outputs;
+use super::reclaim::Reclaimer;
 
 /// Component handles that an instance may hold at a time.
 const HANDLES: usize = 1024;
 
+/// A store that is dropped where nobody waits for it, if it is large.
+struct Held {
+    /// `None` only while it is being dropped.
+    store: Option<Store<Guest>>,
+    reclaimer: Reclaimer,
+}
+
+impl Deref for Held {
+    type Target = Store<Guest>;
+
+    #[allow(clippy::expect_used, reason = "only `drop` takes it, and nothing follows that")]
+    fn deref(&self) -> &Store<Guest> {
+        self.store.as_ref().expect("held until dropped")
+    }
+}
+
+impl DerefMut for Held {
+    #[allow(clippy::expect_used, reason = "as above")]
+    fn deref_mut(&mut self) -> &mut Store<Guest> {
+        self.store.as_mut().expect("held until dropped")
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(store) = self.store.take() {
+            self.reclaimer.drop_store(store);
+        }
+    }
+}
+
 /// An instance, started by its first call and under that call's limits, or before it
 /// (`start`) and under the same.
 pub(super) struct Instance {
-    store: Store<Guest>,
+    store: Held,
     handle: Option<Handle>,
     pub meter: Arc<Meter>,
     pub log: Arc<Log>,
@@ -44,6 +77,7 @@ impl Instance {
         store.epoch_deadline_callback(on_epoch);
         store.set_hostcall_fuel(outputs::fuel(limits).saturating_add(module.grants().largest_argument()));
         store.set_max_component_handles(HANDLES);
+        let store = Held { store: Some(store), reclaimer: module.reclaimer().clone() };
         Instance { store, handle: None, meter, log, calls: 0 }
     }
 
@@ -74,8 +108,8 @@ impl Instance {
         if let Some(handle) = self.handle {
             return Ok(handle);
         }
-        let instance = module.pre().instantiate_async(&mut self.store).await?;
-        let handle = Handle::of(&instance, &mut self.store, module.export())?;
+        let instance = module.pre().instantiate_async(&mut *self.store).await?;
+        let handle = Handle::of(&instance, &mut *self.store, module.export())?;
         self.handle = Some(handle);
         Ok(handle)
     }
@@ -85,7 +119,7 @@ impl Instance {
     /// # Errors
     /// Says where they differ.
     pub(super) fn check_type(&mut self, handle: Handle) -> wasmtime::Result<()> {
-        handle.check(&mut self.store)
+        handle.check(&mut *self.store)
     }
 
     /// Calls the handler.

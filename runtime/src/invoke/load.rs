@@ -13,6 +13,7 @@ use super::engine::Engine;
 use super::guest::Guest;
 use super::meter::Clock;
 use super::output_log::Rate;
+use super::reclaim::Reclaimer;
 use crate::compile::{CompileError, Compiled};
 use crate::manifest::{Handler, Instance as Reuse, Limits};
 
@@ -253,6 +254,10 @@ impl Module {
     /// Instances that each worker is to have ready.
     pub fn warm_up(&self) -> usize {
         self.warm_up
+    }
+
+    pub(super) fn reclaimer(&self) -> &Reclaimer {
+        self.engine.reclaimer()
     }
 
     pub(super) fn engine(&self) -> &wasmtime::Engine {

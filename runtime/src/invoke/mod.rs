@@ -32,6 +32,7 @@ mod output_log;
 mod outputs;
 mod plumbing;
 mod pool;
+mod reclaim;
 mod start;
 mod ticker;
 

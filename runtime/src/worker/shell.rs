@@ -300,14 +300,20 @@ impl Worker {
         let begin_first = self.calls.begin_round();
         let mut more = false;
         if begin_first {
+            self.rest_used_up();
             more = self.act(now).await;
         }
         self.take_ended().await;
         if !begin_first {
-            self.calls.used_up().for_each(|desk| self.core.rest(desk));
+            self.rest_used_up();
             more = self.act(Instant::now()).await;
         }
         more || self.calls.used_up().next().is_some()
+    }
+
+    /// Begins no more calls of handlers that have used up their share.
+    fn rest_used_up(&mut self) {
+        self.calls.used_up().for_each(|desk| self.core.rest(desk));
     }
 
     /// Does what the core says, up to a turn; true if there may be more. `began`: now.
