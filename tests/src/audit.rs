@@ -31,7 +31,8 @@ impl Audit {
         let (tally, mut problems) = ledger.judge();
         let arrived = ledger.first_arrivals();
         judge_order(ledger.inputs(), &arrived, &mut problems);
-        judge_commits(ledger.inputs(), &arrived, commits, Commit::settled_beyond, &mut problems);
+        let deleted = |position| ledger.may_be_deleted(position);
+        judge_commits(ledger.inputs(), &arrived, commits, Commit::settled_beyond, deleted, &mut problems);
         Audit { tally, commits: commits.len(), problems }
     }
 
@@ -72,12 +73,14 @@ fn judge_order(inputs: &[Record], arrived: &HashMap<Position, i64>, problems: &m
 }
 
 /// Whatever a commit counts as settled had arrived by then, unless it was to end
-/// nowhere: every lower offset, and those that its metadata name.
+/// nowhere: every lower offset, and those that its metadata name. Of records that were
+/// deleted since nothing is known.
 fn judge_commits(
     inputs: &[Record],
     arrived: &HashMap<Position, i64>,
     commits: &[Commit],
     settled_beyond: impl Fn(&Commit) -> Vec<i64>,
+    deleted: impl Fn(Position) -> bool,
     problems: &mut Vec<Problem>,
 ) {
     // Per partition: the offset of each input and when the last one up to it had arrived.
@@ -114,6 +117,7 @@ fn judge_commits(
             match wanted.get(&(*partition, beyond)) {
                 Some(at) if at <= at_ms => {}
                 Some(&at) => early(format!("offset {beyond} of its map"), at),
+                None if deleted((*partition, beyond)) => {}
                 None => early(format!("offset {beyond} of its map, which is no record,"), i64::MAX),
             }
         }

@@ -23,10 +23,14 @@ fn commit(offset: i64, at_ms: i64) -> Commit {
 }
 
 fn early(arrived: &[(i64, i64)], commits: &[Commit]) -> Vec<String> {
+    early_where(arrived, commits, |_| false)
+}
+
+fn early_where(arrived: &[(i64, i64)], commits: &[Commit], deleted: impl Fn(Position) -> bool) -> Vec<String> {
     let mut problems = Vec::new();
     // Here the metadata are the offsets themselves, one a byte.
     let beyond = |commit: &Commit| commit.metadata.iter().map(|&offset| offset.into()).collect();
-    judge_commits(&inputs(), &arrivals(arrived), commits, beyond, &mut problems);
+    judge_commits(&inputs(), &arrivals(arrived), commits, beyond, deleted, &mut problems);
     assert!(problems.iter().all(|problem| problem.kind == Kind::CommittedTooEarly));
     problems.into_iter().map(|problem| problem.text).collect()
 }
@@ -67,6 +71,19 @@ fn a_map_that_names_what_is_not_settled_is_found() {
             "partition 0 committed at 3: offset 9 of its map was settled 1 ms later",
             "partition 0 committed at 3: offset 3 of its map was settled never",
             "partition 0 committed at 3: offset 7 of its map, which is no record, was settled never",
+        ]
+    );
+}
+
+#[test]
+fn a_map_may_name_what_was_deleted_since() {
+    let with_map = |map: &[u8]| Commit { metadata: map.to_vec(), ..commit(3, 500) };
+    let deleted = |(partition, offset): Position| partition == 0 && offset < 8;
+    assert_eq!(
+        early_where(&[(9, 120)], &[with_map(&[3]), with_map(&[7]), with_map(&[8])], deleted),
+        [
+            "partition 0 committed at 3: offset 3 of its map was settled never",
+            "partition 0 committed at 3: offset 8 of its map, which is no record, was settled never",
         ]
     );
 }

@@ -167,6 +167,11 @@ impl Ledger {
         first
     }
 
+    /// Whether a record that is not among the inputs may have been one of them.
+    pub(crate) fn may_be_deleted(&self, (partition, offset): Position) -> bool {
+        self.deleted_below.get(&partition).is_some_and(|&end| offset < end)
+    }
+
     /// The records of the input.
     pub(crate) fn inputs(&self) -> &[Record] {
         &self.inputs
@@ -182,10 +187,9 @@ impl Ledger {
         let mut arrivals = Vec::with_capacity(records.len());
         for record in records {
             let position = position(record);
-            let deleted = |(partition, offset)| self.deleted_below.get(&partition).is_some_and(|&end| offset < end);
             match position.and_then(|position| inputs.get(&position)) {
                 Some(input) => arrivals.push(Arrival { record, input }),
-                None if position.is_some_and(deleted) => {}
+                None if position.is_some_and(|position| self.may_be_deleted(position)) => {}
                 None => {
                     problems.push(Kind::Other.problem(format!("{}: comes of nothing in the input", record.position())));
                 }
