@@ -10,6 +10,7 @@ use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 use super::bindings::{FUNCTION, INTERFACE};
 use super::capabilities::Grants;
 use super::engine::Engine;
+use super::file;
 use super::guest::Guest;
 use super::meter::Clock;
 use super::output_log::Rate;
@@ -159,7 +160,7 @@ impl Engine {
     /// See [`LoadError`].
     pub fn compile(&self, module: &Path, pin: Option<[u8; 32]>) -> Result<(String, Compiled), LoadError> {
         let path = || module.to_owned();
-        let bytes = std::fs::read(module).map_err(|error| LoadError::Read { path: path(), error })?;
+        let bytes = file::read(module, self.compiler().module_size())?;
         let digest = <[u8; 32]>::from(Sha256::digest(&bytes));
         let found = hex(&digest);
         if let Some(pin) = pin

@@ -99,6 +99,7 @@ impl Builder {
             let (needed, reserved) = (needed.instances, self.sizing.instances);
             return Err(BuildError::Slots { needed, reserved });
         }
+        self.engine.set_module_size(manifest.compile.module_size);
         let mut modules = Vec::with_capacity(manifest.handlers.len());
         for spec in manifest.handlers.values() {
             let digest = match digests.get(&spec.module) {
