@@ -41,7 +41,6 @@ pub(crate) use engine::engine_that_compiles;
 pub use engine::{Engine, EngineError, Sizing};
 pub(crate) use file::examine;
 pub use http::{Addresses, Resolve, System};
-pub(crate) use load::hex;
 pub use load::{LoadError, Module};
 pub use pool::Pool;
 pub use start::{PrepareError, Prepared};

@@ -7,8 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use sha2::{Digest, Sha256};
-
+use crate::digest::{self, hex};
 use crate::invoke::{LoadError, examine};
 
 /// A file that was changed less than this ago may be changed again without a trace in
@@ -64,26 +63,15 @@ impl Files {
         {
             return Ok(digest.clone());
         }
-        let digest = sha256(path).map_err(|error| LoadError::Read { path: path.to_owned(), error })?;
+        // What it grows by from now on shows at the next look.
+        let digest = File::open(path).and_then(|file| digest::of_reader(file.take(largest)));
+        let digest = hex(&digest.map_err(|error| LoadError::Read { path: path.to_owned(), error })?);
         self.known.remove(path);
         if stamp.is_older_than(RACY) {
             self.known.insert(path.to_owned(), (stamp, digest.clone()));
         }
         Ok(digest)
     }
-}
-
-fn sha256(path: &Path) -> std::io::Result<String> {
-    let mut file = File::open(path)?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 64 << 10];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => break,
-            read => hash.update(&buffer[..read]),
-        }
-    }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 #[cfg(test)]
