@@ -13,6 +13,7 @@ use super::messages::{HANDLER_MESSAGE_BYTES, MESSAGE_WEIGHT, PUBLISH_RETRY, PUBL
 use super::*;
 use crate::observe::{Observation, What};
 use crate::outcome::Output;
+use crate::settle::Message;
 use crate::worker::account::Account;
 use crate::worker::effect::{Ack, Channel};
 use rig::{Rig, assert_empty, failed, handled, record};
