@@ -31,6 +31,7 @@ pub mod app;
 pub mod cli;
 pub mod compile;
 pub mod dev;
+mod digest;
 pub mod kafka;
 pub mod logging;
 pub mod manifest;

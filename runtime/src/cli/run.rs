@@ -66,9 +66,7 @@ pub fn run(args: &RunArgs) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let path = args.manifest.clone();
-    let read = Arc::new(move || manifest::load(&path));
-    let reload = Some(Sources { path: args.manifest.clone(), read });
+    let reload = Some(sources(args));
     let started = compiler(&manifest)
         .map_err(StartError::from)
         .and_then(|compiler| Sidecar::start(manifest, Options { compiler, reload, ..Options::default() }));
@@ -112,6 +110,18 @@ pub fn run(args: &RunArgs) -> ExitCode {
     });
     // Not by returning: dropping a Kafka client can wait without end.
     std::process::exit(code)
+}
+
+/// Where reloads read the manifest. What the arguments say counts for them too: without it, what
+/// they read would differ from what runs in a key that needs a restart.
+fn sources(args: &RunArgs) -> Sources {
+    let (path, compiled_only) = (args.manifest.clone(), args.compiled_only);
+    let read = move || {
+        let (mut manifest, warnings) = manifest::load(&path)?;
+        manifest.compile.compiled_only |= compiled_only;
+        Ok((manifest, warnings))
+    };
+    Sources { path: args.manifest.clone(), read: Arc::new(read) }
 }
 
 fn conclude(stopped: &crate::source::Stopped) -> i32 {
@@ -161,6 +171,28 @@ impl Signals {
             _ = self.terminate.recv() => Told::End("SIGTERM"),
             _ = self.interrupt.recv() => Told::End("SIGINT"),
             _ = self.hangup.recv() => Told::Reload,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MANIFEST: &str = "{ apiVersion: outrigger/v1, handlers: { h: { module: h.wasm } }, \
+        kafka: { bootstrapServers: 'localhost:9092', groupId: group, topics: [t] }, \
+        routes: [{ name: r, match: { type: a }, handler: h }] }";
+
+    #[test]
+    fn the_arguments_hold_for_reloads_too() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("h.wasm"), b"").unwrap();
+        let manifest = folder.path().join("outrigger.yaml");
+        std::fs::write(&manifest, MANIFEST).unwrap();
+        for compiled_only in [false, true] {
+            let log = LogArgs { log_format: Default::default(), log_level: "info".into() };
+            let sources = sources(&RunArgs { manifest: manifest.clone(), compiled_only, log });
+            assert_eq!((sources.read)().unwrap().0.compile.compiled_only, compiled_only);
         }
     }
 }

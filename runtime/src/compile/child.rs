@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use super::entry::LARGEST;
 use super::error::CompileError;
 use super::inside::{self, Head};
-use super::key::hex;
+use crate::digest::hex;
 
 /// Children are compiled one at a time: two would need the memory of two.
 static ONE: Mutex<()> = Mutex::new(());

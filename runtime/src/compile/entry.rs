@@ -14,9 +14,8 @@
 
 use std::io::{self, Read};
 
-use sha2::{Digest, Sha256};
-
 use super::key::Key;
+use crate::digest;
 
 const MAGIC: &[u8; 8] = b"OUTRGCM1";
 
@@ -67,7 +66,7 @@ pub enum Damage {
 /// The head of an entry with this artefact.
 pub fn head(key: &Key, artefact: &[u8]) -> Vec<u8> {
     let length = (artefact.len() as u64).to_le_bytes();
-    let digest = <[u8; 32]>::from(Sha256::digest(artefact));
+    let digest = digest::of(artefact);
     [&MAGIC[..], &key.module, &key.engine, &length, &digest].concat()
 }
 
@@ -107,7 +106,7 @@ pub fn read(mut file: impl Read, length: u64, key: &Key) -> Result<Vec<u8>, Dama
     if found != size {
         return Err(Damage::Length { expected, found: found + HEAD as u64 });
     }
-    if Sha256::digest(&artefact)[..] != *digest {
+    if digest::of(&artefact)[..] != *digest {
         return Err(Damage::Content);
     }
     Ok(artefact)

@@ -7,7 +7,8 @@ use std::time::Duration;
 use rustix::process::{Resource, Rlimit};
 
 use super::child::Bounds;
-use super::key::{fingerprint, hex};
+use super::key::fingerprint;
+use crate::digest::hex;
 use crate::invoke::EngineError;
 
 /// Exit code: the module is not valid, and stderr says why.

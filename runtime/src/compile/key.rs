@@ -4,6 +4,8 @@ use std::hash::{Hash, Hasher};
 
 use sha2::{Digest, Sha256};
 
+use crate::digest::hex;
+
 /// The layout of an entry; a new one makes every older entry one that is never looked for.
 const FORMAT: u32 = 1;
 
@@ -54,16 +56,6 @@ impl Hasher for Sink {
         let digest = <[u8; 32]>::from(self.0.clone().finalize());
         digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
     }
-}
-
-/// Lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

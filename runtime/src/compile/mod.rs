@@ -19,7 +19,7 @@ mod key;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use wasmtime::component::Component;
@@ -58,7 +58,7 @@ struct Inner {
     place: Place,
     cache: Option<Cache>,
     bounds: Bounds,
-    module_size: u64,
+    module_size: AtomicU64,
     compiled_only: bool,
     /// That the cache cannot be used is said once, not once per module.
     told: AtomicBool,
@@ -67,8 +67,8 @@ struct Inner {
 impl Default for Inner {
     fn default() -> Inner {
         let bounds = Bounds { timeout: Duration::MAX, cpu_time: Duration::MAX, memory: u64::MAX };
-        let (place, told) = (Place::Here, AtomicBool::new(false));
-        Inner { place, cache: None, bounds, module_size: u64::MAX, compiled_only: false, told }
+        let (place, module_size, told) = (Place::Here, AtomicU64::new(u64::MAX), AtomicBool::new(false));
+        Inner { place, cache: None, bounds, module_size, compiled_only: false, told }
     }
 }
 
@@ -108,7 +108,7 @@ impl Compiler {
             place,
             cache: folder.map(|folder| Cache { folder, max_bytes: settings.cache_size }),
             bounds,
-            module_size: settings.module_size,
+            module_size: AtomicU64::new(settings.module_size),
             compiled_only: settings.compiled_only,
             told: AtomicBool::new(false),
         };
@@ -118,6 +118,16 @@ impl Compiler {
     /// The cache, if there is one.
     pub fn cache(&self) -> Option<&Cache> {
         self.inner.cache.as_ref()
+    }
+
+    /// Bytes that a module may have. Whoever reads one goes by it, before there is anything to compile.
+    pub fn module_size(&self) -> u64 {
+        self.inner.module_size.load(Ordering::Relaxed)
+    }
+
+    /// Changes [`Compiler::module_size`]: each generation's modules are bounded by its own manifest.
+    pub fn set_module_size(&self, bytes: u64) {
+        self.inner.module_size.store(bytes, Ordering::Relaxed);
     }
 
     /// Makes a component of a module, on the calling thread, as long as compiling takes.
@@ -134,10 +144,6 @@ impl Compiler {
         path: &Path,
     ) -> Result<Compiled, CompileError> {
         let inner = &*self.inner;
-        let (size, limit) = (module.len() as u64, inner.module_size);
-        if size > limit {
-            return Err(CompileError::TooLarge { size, limit });
-        }
         let key = Key::new(digest, engine);
         let missing = match self.look(engine, &key, path) {
             Ok((component, size)) => return Ok(Compiled { component, size, origin: Origin::Cache }),

@@ -120,6 +120,11 @@ impl Engine {
         self.inner.engine.increment_epoch();
     }
 
+    /// Bounds the files of the modules that are loaded from now on, in bytes.
+    pub fn set_module_size(&self, bytes: u64) {
+        self.compiler().set_module_size(bytes);
+    }
+
     /// What a compiled module must be for; see `compile`.
     #[cfg(test)]
     pub(crate) fn fingerprint(&self) -> [u8; 32] {

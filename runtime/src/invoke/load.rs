@@ -4,17 +4,18 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 
 use super::bindings::{FUNCTION, INTERFACE};
 use super::capabilities::Grants;
 use super::engine::Engine;
+use super::file;
 use super::guest::Guest;
 use super::meter::Clock;
 use super::output_log::Rate;
 use super::reclaim::Reclaimer;
 use crate::compile::{CompileError, Compiled};
+use crate::digest::{self, hex};
 use crate::manifest::{Handler, Instance as Reuse, Limits};
 
 /// Why a module was not loaded.
@@ -160,8 +161,8 @@ impl Engine {
     /// See [`LoadError`].
     pub fn compile(&self, module: &Path, pin: Option<[u8; 32]>) -> Result<(String, Compiled), LoadError> {
         let path = || module.to_owned();
-        let bytes = std::fs::read(module).map_err(|error| LoadError::Read { path: path(), error })?;
-        let digest = <[u8; 32]>::from(Sha256::digest(&bytes));
+        let bytes = file::read(module, self.compiler().module_size())?;
+        let digest = digest::of(&bytes);
         let found = hex(&digest);
         if let Some(pin) = pin
             && pin != digest
@@ -289,13 +290,4 @@ fn kind(bytes: &[u8], path: impl Fn() -> PathBuf) -> Result<(), LoadError> {
         [0, b'a', b's', b'm', _, _, 1, 0, ..] => Ok(()),
         _ => Err(LoadError::NotWebAssembly(path())),
     }
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

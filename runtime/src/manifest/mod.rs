@@ -8,6 +8,7 @@
 mod capabilities;
 mod check;
 mod diagnostic;
+mod handler;
 mod hints;
 mod memory;
 mod model;

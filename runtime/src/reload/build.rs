@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::compile::Compiler;
+use crate::digest::hex;
 use crate::invoke::{Engine, EngineError, LoadError, Module, Pool, PrepareError, Prepared, Sizing};
 use crate::manifest::{Handler, Manifest};
 use crate::worker::plan::{ModuleId, Plan};
@@ -99,6 +100,7 @@ impl Builder {
             let (needed, reserved) = (needed.instances, self.sizing.instances);
             return Err(BuildError::Slots { needed, reserved });
         }
+        self.engine.set_module_size(manifest.compile.module_size);
         let mut modules = Vec::with_capacity(manifest.handlers.len());
         for spec in manifest.handlers.values() {
             let digest = match digests.get(&spec.module) {
@@ -118,7 +120,7 @@ impl Builder {
     /// The module of this digest under the same terms, if it is loaded.
     fn known(&self, spec: &Handler, digest: &str, current: Option<&Current>) -> Option<Arc<Module>> {
         // Another one is refused by loading, which says why.
-        if spec.sha256.is_some_and(|pin| crate::invoke::hex(&pin) != digest) {
+        if spec.sha256.is_some_and(|pin| hex(&pin) != digest) {
             return None;
         }
         let wanted = terms(spec);

@@ -2,7 +2,7 @@
 //! Pure: manifests in, names out.
 
 use super::Current;
-use crate::manifest::{Kafka, Manifest};
+use crate::manifest::{Compile, Kafka, Manifest};
 
 /// What differs.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -34,6 +34,7 @@ pub fn difference(old: &Manifest, new: &Manifest) -> Difference {
         compile,
     } = new;
     let Kafka { bootstrap_servers, group_id, topics, properties, start_from, on_offset_lost } = kafka;
+    let Compile { cache, cache_size, compiled_only, module_size, timeout, cpu_time, memory } = compile;
     let restart = [
         // Other brokers are another log, another group other positions.
         ("kafka.bootstrapServers", *bootstrap_servers != old.kafka.bootstrap_servers),
@@ -49,8 +50,13 @@ pub fn difference(old: &Manifest, new: &Manifest) -> Difference {
         // Sockets that are open, and asked.
         ("probes", *probes != old.probes),
         ("admin", *admin != old.admin),
-        // The bounds and the cache are the engine's.
-        ("compile", *compile != old.compile),
+        // The cache, and the bounds of the process that compiles, are the compiler's.
+        ("compile.cache", *cache != old.compile.cache),
+        ("compile.cacheSize", *cache_size != old.compile.cache_size),
+        ("compile.compiledOnly", *compiled_only != old.compile.compiled_only),
+        ("compile.timeout", *timeout != old.compile.timeout),
+        ("compile.cpuTime", *cpu_time != old.compile.cpu_time),
+        ("compile.memory", *memory != old.compile.memory),
     ];
     let live = [
         ("kafka.topics", *topics != old.kafka.topics),
@@ -60,6 +66,7 @@ pub fn difference(old: &Manifest, new: &Manifest) -> Difference {
         ("undecodable", *undecodable != old.undecodable),
         ("commitInterval", *commit_interval != old.commit_interval),
         ("drainTimeout", *drain_timeout != old.drain_timeout),
+        ("compile.moduleSize", *module_size != old.compile.module_size),
     ];
     let handlers = changes(
         "handler",
@@ -169,6 +176,7 @@ routes:
             ("handlers:", "undecodable: drop\nhandlers:", "undecodable changed"),
             ("handlers:", "commitInterval: 1s\nhandlers:", "commitInterval changed"),
             ("handlers:", "drainTimeout: 1s\nhandlers:", "drainTimeout changed"),
+            ("handlers:", "compile: { moduleSize: 1MiB }\nhandlers:", "compile.moduleSize changed"),
         ] {
             let difference = changed(from, to);
             assert_eq!(difference.summary, summary);
@@ -188,6 +196,12 @@ routes:
             ("handlers:", "shutdownTimeout: 9s\nhandlers:", "shutdownTimeout"),
             ("handlers:", "probes: { listen: '127.0.0.1:0' }\nhandlers:", "probes"),
             ("handlers:", "admin: { listen: '127.0.0.1:0', token: 0123456789abcdef }\nhandlers:", "admin"),
+            ("handlers:", "compile: { cache: none }\nhandlers:", "compile.cache"),
+            ("handlers:", "compile: { cacheSize: 1MiB }\nhandlers:", "compile.cacheSize"),
+            ("handlers:", "compile: { compiledOnly: true }\nhandlers:", "compile.compiledOnly"),
+            ("handlers:", "compile: { timeout: 2m }\nhandlers:", "compile.timeout"),
+            ("handlers:", "compile: { cpuTime: 2s }\nhandlers:", "compile.cpuTime"),
+            ("handlers:", "compile: { memory: 2GiB }\nhandlers:", "compile.memory"),
         ] {
             assert_eq!(changed(from, to).restart, [key]);
         }

@@ -7,10 +7,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use sha2::{Digest, Sha256};
-
-/// The largest module that is looked at. The largest guests there are have 18 MB.
-const LARGEST: u64 = 128 << 20;
+use crate::digest::{self, hex};
+use crate::invoke::{LoadError, examine};
 
 /// A file that was changed less than this ago may be changed again without a trace in
 /// its times, which the system counts in ticks of some milliseconds.
@@ -50,30 +48,24 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// The SHA-256 of each file in hexadecimal, or why there is none. Reads those that
-    /// may have changed since the last time.
-    pub fn digests(&mut self, paths: &[PathBuf]) -> BTreeMap<PathBuf, Result<String, String>> {
+    /// The SHA-256 of each file in hexadecimal, or why there is none: what loading a module
+    /// of at most `largest` bytes would say. Reads those that may have changed since the last time.
+    pub fn digests(&mut self, paths: &[PathBuf], largest: u64) -> BTreeMap<PathBuf, Result<String, String>> {
         self.known.retain(|path, _| paths.contains(path));
-        paths.iter().map(|path| (path.clone(), self.digest(path))).collect()
+        let mut digest = |path| self.digest(path, largest).map_err(|error| error.to_string());
+        paths.iter().map(|path| (path.clone(), digest(path))).collect()
     }
 
-    fn digest(&mut self, path: &Path) -> Result<String, String> {
-        let problem = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
-        let metadata = std::fs::metadata(path).map_err(problem)?;
-        let stamp = Stamp::of(&metadata);
+    fn digest(&mut self, path: &Path, largest: u64) -> Result<String, LoadError> {
+        let stamp = Stamp::of(&examine(path, largest)?);
         if let Some((known, digest)) = self.known.get(path)
             && *known == stamp
         {
             return Ok(digest.clone());
         }
-        if !metadata.is_file() {
-            return Err(format!("cannot read {}: it is not a file", path.display()));
-        }
-        if stamp.size > LARGEST {
-            let largest = LARGEST >> 20;
-            return Err(format!("{} has {} bytes; a module may have {largest} MiB", path.display(), stamp.size));
-        }
-        let digest = sha256(path).map_err(problem)?;
+        // What it grows by from now on shows at the next look.
+        let digest = File::open(path).and_then(|file| digest::of_reader(file.take(largest)));
+        let digest = hex(&digest.map_err(|error| LoadError::Read { path: path.to_owned(), error })?);
         self.known.remove(path);
         if stamp.is_older_than(RACY) {
             self.known.insert(path.to_owned(), (stamp, digest.clone()));
@@ -82,25 +74,19 @@ impl Files {
     }
 }
 
-fn sha256(path: &Path) -> std::io::Result<String> {
-    let mut file = File::open(path)?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 64 << 10];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => break,
-            read => hash.update(&buffer[..read]),
-        }
-    }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::invoke::{Engine, Sizing};
+
+    const LARGEST: u64 = 1 << 20;
 
     fn digest(files: &mut Files, path: &Path) -> Result<String, String> {
-        files.digests(&[path.to_owned()]).remove(path).unwrap()
+        digest_up_to(LARGEST, files, path)
+    }
+
+    fn digest_up_to(largest: u64, files: &mut Files, path: &Path) -> Result<String, String> {
+        files.digests(&[path.to_owned()], largest).remove(path).unwrap()
     }
 
     #[test]
@@ -149,7 +135,40 @@ mod tests {
         let mut files = Files::default();
         assert!(digest(&mut files, folder.path()).unwrap_err().contains("not a file"));
         let large = folder.path().join("large");
+        File::create(&large).unwrap().set_len(LARGEST).unwrap();
+        digest(&mut files, &large).unwrap();
         File::create(&large).unwrap().set_len(LARGEST + 1).unwrap();
-        assert!(digest(&mut files, &large).unwrap_err().contains("may have 128 MiB"));
+        let refused = digest(&mut files, &large).unwrap_err();
+        assert!(refused.ends_with("it has 1048577 bytes, and `compile.moduleSize` is 1MiB"), "{refused}");
+    }
+
+    #[test]
+    fn the_bound_counts_that_is_asked_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.wasm");
+        File::create(&path).unwrap().set_len(LARGEST).unwrap();
+        // As if it had been read long ago.
+        let stamp = Stamp::of(&std::fs::metadata(&path).unwrap());
+        let mut files = Files { known: HashMap::from([(path.clone(), (stamp, "known".to_owned()))]) };
+        assert_eq!(digest(&mut files, &path).unwrap(), "known");
+        digest_up_to(LARGEST - 1, &mut files, &path).unwrap_err();
+        assert_eq!(digest_up_to(LARGEST + 1, &mut files, &path).unwrap(), "known");
+    }
+
+    /// What is refused here would be refused by loading, in the same words, and nothing else is.
+    #[test]
+    fn loading_says_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        File::create(at("large")).unwrap().set_len(LARGEST + 1).unwrap();
+        File::create(at("fits")).unwrap().set_len(LARGEST).unwrap();
+        let engine = Engine::new(Sizing { instances: 1 }).unwrap();
+        engine.set_module_size(LARGEST);
+        let loading = |path: &Path| engine.compile(path, None).err().unwrap();
+        for path in [at("large"), at("missing"), folder.path().to_owned()] {
+            assert_eq!(digest(&mut Files::default(), &path).unwrap_err(), loading(&path).to_string());
+        }
+        digest(&mut Files::default(), &at("fits")).unwrap();
+        assert!(matches!(loading(&at("fits")), LoadError::NotWebAssembly(_)));
     }
 }

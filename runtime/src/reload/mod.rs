@@ -217,7 +217,7 @@ impl Reload {
         };
         let paths: Vec<PathBuf> = named.handlers.values().map(|handler| handler.module.clone()).collect();
         self.watch.folders_of(std::iter::once(&self.parts.sources.path).chain(&paths));
-        let modules = self.files.digests(&paths);
+        let modules = self.files.digests(&paths, named.compile.module_size);
         let content = Content { manifest, modules };
         if self.is_current(&content) {
             let recovered = self.tried.take().is_some();

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rdkafka::consumer::BaseConsumer;
 
 use super::assignment::Held;
-use super::rebalance::Context;
+use super::context::Context;
 use crate::kafka::list;
 use crate::metrics::Metrics;
 

@@ -6,6 +6,7 @@
 //! is simply not read, and its fetching stops by itself.
 
 mod assignment;
+mod context;
 mod lag;
 mod position;
 mod rebalance;
@@ -20,7 +21,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 
 pub use assignment::{Assignment, Commands};
-pub use rebalance::{Context, Interrupt};
+pub use context::{Context, Interrupt};
 
 use crate::commit::committer::Committer;
 use crate::kafka::queue::Bell;

@@ -6,117 +6,28 @@
 //! assigned. Revoke: workers drain until the deadline, positions are committed,
 //! the partitions go. Lost: nothing is waited for and nothing committed.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::KafkaResult;
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
-use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use rdkafka::{Offset, TopicPartitionList};
 
-use super::assignment::Assignment;
+use super::context::Context;
 use super::position::{Positions, Resolved, Start};
-use super::watch::Watch;
-use crate::commit::committer::{Committer, Position};
+use crate::commit::committer::Position;
 use crate::commit::metadata::Metadata;
 use crate::kafka::list;
 use crate::kafka::queue::{Bell, PartitionQueue};
-use crate::kafka::reach::{Reach, Statistics};
-use crate::logging::KafkaLog;
-use crate::manifest::Manifest;
-use crate::probes::{Component, Health};
+use crate::probes::Component;
 use crate::worker::Released;
 use crate::worker::account::Account;
-use crate::worker::total::Total;
 
 /// How long the commit of a revoke may take.
 const COMMIT: Duration = Duration::from_secs(3);
 
-/// Makes running guests look at their fences.
-pub type Interrupt = Arc<dyn Fn() + Send + Sync>;
-
-/// What the polling thread and its callbacks work with. The locks are taken by
-/// that one thread only, and never held across a call of `poll`.
-pub struct Context {
-    /// Of the current generation.
-    manifest: Mutex<Arc<Manifest>>,
-    /// What all partitions have in memory.
-    total: Arc<Total>,
-    assignment: Mutex<Assignment<Context>>,
-    committer: OnceLock<Mutex<Committer>>,
-    consumer: OnceLock<Weak<BaseConsumer<Context>>>,
-    fatal: Mutex<Option<String>>,
-    interrupt: Interrupt,
-    health: Health,
-    log: Arc<KafkaLog>,
-    reach: Reach,
-    watch: Mutex<Watch>,
-    thread: std::thread::Thread,
-}
-
 impl Context {
-    /// A context for the consumer that is made on this thread.
-    pub fn new(
-        manifest: Arc<Manifest>,
-        assignment: Assignment<Context>,
-        interrupt: Interrupt,
-        health: Health,
-        log: Arc<KafkaLog>,
-    ) -> Context {
-        Context {
-            total: Total::new(manifest.total_bytes),
-            reach: Reach::new(&manifest.kafka.bootstrap_servers),
-            watch: Mutex::default(),
-            manifest: Mutex::new(manifest),
-            assignment: Mutex::new(assignment),
-            committer: OnceLock::new(),
-            consumer: OnceLock::new(),
-            fatal: Mutex::default(),
-            interrupt,
-            health,
-            log,
-            thread: std::thread::current(),
-        }
-    }
-
-    /// Connects the context with the consumer it was given to; before it subscribes.
-    pub fn attach(&self, consumer: &Arc<BaseConsumer<Context>>, committer: Committer) {
-        self.reach.attach(consumer.client());
-        _ = self.consumer.set(Arc::downgrade(consumer));
-        _ = self.committer.set(Mutex::new(committer));
-    }
-
-    /// The partitions held.
-    pub fn assignment(&self) -> MutexGuard<'_, Assignment<Context>> {
-        locked(&self.assignment)
-    }
-
-    /// The committer; `None` before [`Context::attach`].
-    pub fn committer(&self) -> Option<MutexGuard<'_, Committer>> {
-        self.committer.get().map(locked)
-    }
-
-    /// A new generation is current.
-    pub fn set_manifest(&self, manifest: Arc<Manifest>) {
-        *locked(&self.manifest) = manifest;
-    }
-
-    fn manifest(&self) -> Arc<Manifest> {
-        locked(&self.manifest).clone()
-    }
-
-    /// Why the process has to end, if it has to.
-    pub fn fatal(&self) -> Option<String> {
-        locked(&self.fatal).clone()
-    }
-
-    /// Says that the process has to end; the first reason counts.
-    pub fn fail(&self, reason: String) {
-        tracing::error!("{reason}");
-        locked(&self.fatal).get_or_insert(reason);
-    }
-
     fn assign(&self, consumer: &Arc<BaseConsumer<Context>>, wanted: &TopicPartitionList) -> KafkaResult<()> {
         if wanted.count() == 0 {
             return hand_over(consumer, wanted);
@@ -309,36 +220,9 @@ impl Context {
     }
 }
 
-impl ClientContext for Context {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        self.log.line(level, facility, text);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
-            self.health.not_ready(Component::Consumer, format!("no broker can be reached: {reason}"));
-        }
-        self.log.error(&error, reason);
-    }
-
-    fn stats_raw(&self, json: &[u8]) {
-        let Some(statistics) = Statistics::read(json) else { return };
-        self.reach.look(&statistics);
-        let Some(group) = &statistics.cgrp else { return };
-        let missing = locked(&self.watch).see(group.state == "up", statistics.is_connected(), Instant::now());
-        if let Some(missing) = missing {
-            self.fail(format!(
-                "a broker is connected, and yet the group's coordinator is missing for {} s (its state: {}); a new process may find it",
-                missing.as_secs(),
-                group.state
-            ));
-        }
-    }
-}
-
 impl ConsumerContext for Context {
     fn rebalance(&self, _: &BaseConsumer<Context>, err: RDKafkaRespErr, list: &mut TopicPartitionList) {
-        let Some(consumer) = self.consumer.get().and_then(Weak::upgrade) else { return };
+        let Some(consumer) = self.consumer() else { return };
         match err {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
                 if let Err(error) = self.assign(&consumer, list) {
@@ -347,9 +231,7 @@ impl ConsumerContext for Context {
                 }
                 let held = self.assignment().held().len();
                 tracing::info!(new = list.count(), held, "partitions assigned");
-                locked(&self.watch).joined();
-                self.health.ready(Component::Assigned);
-                self.health.ready(Component::Consumer);
+                self.joined();
             }
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => {
                 self.revoke(&consumer, list);
@@ -385,8 +267,4 @@ fn hand_over(consumer: &BaseConsumer<Context>, list: &TopicPartitionList) -> Kaf
 
 fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

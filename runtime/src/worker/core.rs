@@ -6,9 +6,11 @@
 //! its lanes; [`Core::next`] hands out its call; [`Core::called`] takes the
 //! outcome; [`Core::acknowledged`] what became of its outputs or its dead letter;
 //! and `settle` counts it as settled, the one exit. What becomes of outcomes is in
-//! `core/settle.rs`, messages on their way are in `core/messages.rs`, calls that are
-//! held while their handler fails in `core/circuit.rs`, and what a new generation of
-//! manifest and modules means for what is there in `core/switch.rs`.
+//! `core/settle.rs`, messages on their way are in `core/messages.rs`, what waits for a
+//! handler in `core/desk.rs`, calls that are held while it fails in `core/circuit.rs`.
+//! Partitions come and go in `core/partitions.rs`, what is to be committed for them is in
+//! `core/map.rs`, and what a new generation of manifest and modules means for what is
+//! there in `core/switch.rs`.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
@@ -19,46 +21,37 @@ use std::time::{Duration, Instant, SystemTime};
 use slab::Slab;
 use smallvec::SmallVec;
 
-use super::account::Account;
-use super::effect::{CallOrder, Channel, Effect, Place, RunId, Slot, Token};
+use super::effect::{CallOrder, Effect, Place, RunId, Slot, Token};
 use super::partition::{Body, Entry, Partition, Run, Stage};
 use super::plan::Plan;
 use crate::commit::offsets::NotAscending;
-use crate::dispatch::breaker::Breaker;
 use crate::dispatch::lanes::Claim;
 use crate::dispatch::retry_queue::RetryQueue;
 use crate::envelope::Envelope;
 use crate::manifest::Ordering;
 use crate::outcome::{Failure, FailureClass, Outcome};
 use crate::record::Record;
-use crate::settle::Message;
 use crate::worker::mutation::mutation;
 
 /// How long a worker waits before it tries again what failed for a reason of the host or the broker.
 const HOST_RETRY: Duration = Duration::from_millis(10);
-
-/// Bytes of messages without an answer above which no call begins. The bounds on
-/// records do not bound their outputs, which pile up while a broker does not answer.
-const MESSAGE_BYTES: usize = 64 << 20;
-
-/// The same for the messages of one handler: below what a producer's queue takes, so that
-/// one that returns much does not hold the others' calls back.
-const HANDLER_MESSAGE_BYTES: usize = MESSAGE_BYTES / 4;
-
-/// What a message counts at least: a queue is full of many small ones too.
-const MESSAGE_WEIGHT: usize = 512;
 
 /// Runs that wait for nothing but their turn, above which no more records are decoded:
 /// those that are called soon after are still in the processor's cache.
 const CALLS_AHEAD: usize = 64;
 
 mod circuit;
+mod desk;
 mod map;
 mod messages;
+mod partitions;
 mod settle;
 mod switch;
 
 pub use switch::Generation;
+
+use desk::Desk;
+use messages::{InFlight, MESSAGE_BYTES};
 
 /// The time, handed in.
 #[derive(Clone, Copy, Debug)]
@@ -99,48 +92,10 @@ pub struct Core {
     wake_reader: bool,
 }
 
-/// A handler's queue within this worker. A handler keeps its desk from generation to
-/// generation as long as it stays what it is.
-struct Desk {
-    ready: VecDeque<RunId>,
-    calling: usize,
-    /// It has used up its share of this round: its next call begins in another one.
-    rests: bool,
-    /// It had used up its share of the round before.
-    rested: bool,
-    /// Calls that began in this round, and in the one before.
-    begun: [usize; 2],
-    /// Weight of its messages without an answer.
-    message_bytes: usize,
-    /// Calls that may be under way.
-    concurrency: usize,
-    /// `None`: its calls are never held.
-    breaker: Option<Breaker>,
-    /// No handler of the current generation is called here: it goes with its last call.
-    retired: bool,
-}
-
 /// What waits for a time.
 enum Parked {
     Attempt(RunId),
     Publish(Token),
-}
-
-/// A message that was handed out and not answered, or waits to be handed out again.
-struct InFlight {
-    tag: u32,
-    run: RunId,
-    /// Whose it is, and what it counts there. None: a record that no route took.
-    weighs_on: Option<(usize, usize)>,
-    message: Rc<Message>,
-    channel: Channel,
-    /// How often its answer was "unknown" or, for a dead letter, anything but "written".
-    troubles: u32,
-    omit_large_value: bool,
-    /// It waits to be handed out again.
-    waiting: bool,
-    /// It shares its batch with no other message.
-    alone: bool,
 }
 
 impl Core {
@@ -171,76 +126,6 @@ impl Core {
         }
     }
 
-    // ---- partitions come and go ----
-
-    /// Takes a partition that was assigned. The slot's place must be free: the
-    /// polling thread hands places out and gets them back with the positions.
-    pub fn assign(&mut self, slot: Slot, account: Arc<Account>) {
-        let index = slot.index as usize;
-        if self.partitions.len() <= index {
-            self.partitions.resize_with(index + 1, || None);
-        }
-        self.remove(slot.index);
-        self.partitions[index] = Some(Partition::new(slot.epoch, account));
-    }
-
-    /// Begins no new attempt for the partition and forgets what only waits;
-    /// [`Effect::Drained`] follows once nothing is under way.
-    pub fn drain(&mut self, slot: Slot) {
-        let Some(partition) = self.partition(slot) else { return };
-        partition.draining = true;
-        // A message that waits to be published again would hold the drain up for nothing.
-        let waiting: Vec<usize> =
-            self.messages.iter().filter(|(_, m)| m.run.slot == slot && m.waiting).map(|(k, _)| k).collect();
-        for key in waiting {
-            self.forget_message(key);
-        }
-        self.check_drained(slot);
-    }
-
-    /// Lets the partition go, whatever is under way, and returns the position to
-    /// commit and the number of records from there on that were delivered. Answers that come later are void.
-    pub fn release(&mut self, slot: Slot) -> Option<(i64, usize)> {
-        mutation!(RevokeForgetsLane => self.partition(slot)?.forget_what_waits());
-        let offsets = &self.partition(slot)?.offsets;
-        let released = (offsets.committable(), offsets.span());
-        self.remove(slot.index);
-        Some(released)
-    }
-
-    fn remove(&mut self, index: u32) {
-        let Some(partition) = self.partitions.get_mut(index as usize).and_then(Option::take) else { return };
-        partition.account.fence.store(true, std::sync::atomic::Ordering::Release);
-        for (_, entry) in &partition.entries {
-            for run in &entry.runs {
-                if let Stage::Calling { probe } = run.stage {
-                    let desk = run.generation.desk_of(run.route);
-                    self.desks[desk].given_up(probe);
-                    Desk::retire(&mut self.desks, desk);
-                }
-            }
-        }
-        let gone = |run: &RunId| run.slot.index == index;
-        for (_, desk) in &mut self.desks {
-            desk.ready.retain(|run| !gone(run));
-        }
-        self.stranded.retain(|run| !gone(run));
-        let (stuck, message_bytes, desks) = (&mut self.stuck, &mut self.message_bytes, &mut self.desks);
-        self.messages.retain(|_, message| {
-            if gone(&message.run) {
-                Desk::lighten(desks, message);
-                *message_bytes -= message.message.size();
-                stuck[message.channel as usize].0 -= usize::from(message.troubles > 0);
-            }
-            !gone(&message.run)
-        });
-        let messages = &self.messages;
-        self.parked.retain(|parked| match parked {
-            Parked::Attempt(run) => !gone(run),
-            Parked::Publish(token) => messages.get(token.key as usize).is_some_and(|m| m.tag == token.tag),
-        });
-    }
-
     // ---- records come in ----
 
     /// Whether records are to be delivered: there is not enough to call for a while.
@@ -248,12 +133,8 @@ impl Core {
     /// held, nor one that needs more than a few rounds for what waits for it: that
     /// must not hold the other handlers' records up.
     pub fn is_short_of_calls(&self) -> bool {
-        let callable = |(_, desk): (usize, &Desk)| {
-            let has_room = desk.calling < desk.concurrency && desk.message_bytes < HANDLER_MESSAGE_BYTES;
-            let goes_on = has_room && desk.is_closed() && !desk.is_slow();
-            if goes_on { desk.ready.len() } else { 0 }
-        };
-        self.stranded.len() + self.desks.iter().map(callable).sum::<usize>() < CALLS_AHEAD
+        let callable = self.desks.iter().map(|(_, desk)| desk.callable());
+        self.stranded.len() + callable.sum::<usize>() < CALLS_AHEAD
     }
 
     /// Takes one record: decode, route, dispatch.
@@ -375,30 +256,13 @@ impl Core {
                     attempt: run.failures + 1,
                     probe: false,
                 };
-                self.desks[desk].calling += 1;
-                self.desks[desk].begun[0] += 1;
+                self.desks[desk].call_begins();
                 self.turn = handler + 1;
                 order.probe = self.call_begins(id, desk);
                 return Some(Effect::Call(order));
             }
         }
         None
-    }
-
-    /// Begins a round, in which every handler has the same share of the worker's time.
-    pub fn begin_round(&mut self) {
-        for (_, desk) in &mut self.desks {
-            desk.rested = std::mem::take(&mut desk.rests);
-            desk.begun = [0, desk.begun[0]];
-        }
-    }
-
-    /// Begins no more calls at a desk in this round: its handler has used up its share.
-    pub fn rest(&mut self, desk: usize) {
-        // It may have gone with its last call.
-        if let Some(desk) = self.desks.get_mut(desk) {
-            desk.rests = true;
-        }
     }
 
     /// Takes the outcome of a call. An outcome for a partition that is gone is void.
@@ -481,30 +345,6 @@ impl Core {
     /// Attempts and messages that wait for a time.
     pub fn parked(&self) -> usize {
         self.parked.len()
-    }
-
-    /// Bytes and records delivered and not settled, over all partitions.
-    pub fn queued(&self) -> (usize, usize) {
-        self.accounts().fold((0, 0), |(bytes, records), account| {
-            (bytes + account.unsettled_bytes(), records + account.unsettled())
-        })
-    }
-
-    /// The accounts of this worker's partitions.
-    pub fn accounts(&self) -> impl Iterator<Item = &Arc<Account>> {
-        self.partitions.iter().flatten().map(|partition| &partition.account)
-    }
-
-    /// Tells each account the timestamp of its lowest unsettled record; costs a look at every one of them.
-    pub fn report_oldest(&self) {
-        for partition in self.partitions.iter().flatten() {
-            partition.account.set_oldest_ms(partition.oldest_ms());
-        }
-    }
-
-    fn partition(&mut self, slot: Slot) -> Option<&mut Partition> {
-        let partition = self.partitions.get_mut(slot.index as usize)?.as_mut();
-        partition.filter(|partition| partition.epoch == slot.epoch || mutation!(EpochIgnored))
     }
 }
 

@@ -41,7 +41,7 @@ const ROWS: [Row; 22] = [
     (
         "too large",
         |s| fs::File::options().write(true).open(s.path("module.wasm")).unwrap().set_len(129 << 20).unwrap(),
-        "a module may have 128 MiB",
+        "it has 129MiB, and `compile.moduleSize` is 64MiB",
     ),
     ("module deleted", |s| fs::remove_file(s.path("module.wasm")).unwrap(), "module.wasm"),
     (

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Check, HOUR, SECOND};
+use crate::digest;
 use crate::manifest::model;
 use crate::manifest::raw;
 use crate::manifest::read::{Field, Given, Problem};
@@ -70,24 +71,12 @@ impl Check<'_> {
     }
 
     fn digest(self, given: &Given<String>) -> Option<[u8; 32]> {
-        let mut digest = [0; 32];
-        let text = given.value.as_bytes();
-        let hex = |b: u8| (b as char).to_digit(16).map(|digit| digit as u8);
-        let mut whole = text.len() == 64;
-        for (byte, pair) in digest.iter_mut().zip(text.chunks(2)) {
-            match pair {
-                [high, low] => match (hex(*high), hex(*low)) {
-                    (Some(high), Some(low)) => *byte = high << 4 | low,
-                    _ => whole = false,
-                },
-                _ => whole = false,
-            }
-        }
-        if !whole {
+        let digest = digest::from_hex(&given.value);
+        if digest.is_none() {
             let message = "this is not a SHA-256 digest: it has 64 hexadecimal digits";
             self.problems.error(given.at, message, "`sha256sum handlers/enrich.wasm` prints it");
         }
-        whole.then_some(digest)
+        digest
     }
 
     fn limits(self, field: &Field<raw::Limits>) -> model::Limits {

@@ -17,80 +17,15 @@
 //! attempts. So a dependency that is down, and said to be, uses up no attempt however
 //! long that lasts.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use slab::Slab;
-
 use super::super::effect::RunId;
-use super::super::plan::PlannedHandler;
-use super::{Core, Desk, HANDLER_MESSAGE_BYTES, InFlight};
-use crate::dispatch::breaker::{Breaker, Change, counts};
+use super::Core;
+use crate::dispatch::breaker::{Change, counts};
 use crate::observe::What;
 use crate::outcome::{Failure, FailureClass, Outcome};
 use crate::worker::mutation::mutation;
 use crate::worker::partition::Stage;
-
-impl Desk {
-    pub(super) fn new(handler: &PlannedHandler, now: super::Now) -> Desk {
-        let breaker = handler.circuit.map(|circuit| Breaker::new(circuit, now.instant));
-        Desk {
-            ready: VecDeque::new(),
-            calling: 0,
-            concurrency: handler.concurrency,
-            rests: false,
-            rested: false,
-            begun: [0; 2],
-            message_bytes: 0,
-            breaker,
-            retired: false,
-        }
-    }
-
-    pub(super) fn is_closed(&self) -> bool {
-        self.breaker.as_ref().is_none_or(Breaker::is_closed)
-    }
-
-    /// It uses up its share of the rounds, and what waits for it takes more than a few of
-    /// them. (Quick calls use up a share too while there is much to do.)
-    pub(super) fn is_slow(&self) -> bool {
-        const ROUNDS: usize = 2;
-        let [now, before] = self.begun;
-        (self.rests || self.rested) && self.ready.len() > ROUNDS * now.max(before)
-    }
-
-    /// Lets a desk go that no handler of the current generation has and nobody will come back to.
-    pub(super) fn retire(desks: &mut Slab<Desk>, desk: usize) {
-        let Desk { retired, calling, message_bytes, .. } = desks[desk];
-        if retired && calling == 0 && message_bytes == 0 {
-            desks.remove(desk);
-        }
-    }
-
-    /// Takes the weight of a message that is answered, or forgotten, from its handler's desk.
-    pub(super) fn lighten(desks: &mut Slab<Desk>, message: &InFlight) {
-        if let Some((desk, weight)) = message.weighs_on {
-            desks[desk].message_bytes -= weight;
-            Desk::retire(desks, desk);
-        }
-    }
-
-    pub(super) fn may_call(&self, now: Instant) -> bool {
-        mutation!(CallWhileOpen => return self.calling < self.concurrency);
-        self.calling < self.concurrency
-            && self.message_bytes < HANDLER_MESSAGE_BYTES
-            && self.breaker.as_ref().is_none_or(|breaker| breaker.admits(now))
-    }
-
-    /// A call's partition is gone: its outcome will be void.
-    pub(super) fn given_up(&mut self, probe: bool) {
-        mutation!(RevokeKeepsCalls => return);
-        self.calling -= 1;
-        if let Some(breaker) = self.breaker.as_mut().filter(|_| probe && !mutation!(ProbeNotGivenUp)) {
-            breaker.abandoned();
-        }
-    }
-}
 
 impl Core {
     /// Takes note of a call that begins. True: it is a probe.

@@ -8,7 +8,8 @@ use smallvec::SmallVec;
 
 use super::super::effect::{Ack, Channel, Effect, RunId, Token};
 use super::super::partition::{Publishing, Stage};
-use super::{Core, Desk, InFlight, MESSAGE_WEIGHT, Parked};
+use super::desk::Desk;
+use super::{Core, Parked};
 use crate::observe::What;
 use crate::outcome::{Failure, FailureClass, Output};
 use crate::settle::output::{self, Input};
@@ -18,6 +19,34 @@ use crate::worker::mutation::mutation;
 /// Before a message is handed out again; doubled each time, up to the longest pause.
 pub(super) const PUBLISH_RETRY: Duration = Duration::from_millis(500);
 pub(super) const PUBLISH_RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// Bytes of messages without an answer above which no call begins. The bounds on
+/// records do not bound their outputs, which pile up while a broker does not answer.
+pub(super) const MESSAGE_BYTES: usize = 64 << 20;
+
+/// The same for the messages of one handler: below what a producer's queue takes, so that
+/// one that returns much does not hold the others' calls back.
+pub(super) const HANDLER_MESSAGE_BYTES: usize = MESSAGE_BYTES / 4;
+
+/// What a message counts at least: a queue is full of many small ones too.
+pub(super) const MESSAGE_WEIGHT: usize = 512;
+
+/// A message that was handed out and not answered, or waits to be handed out again.
+pub(super) struct InFlight {
+    pub(super) tag: u32,
+    pub(super) run: RunId,
+    /// Whose it is, and what it counts there. None: a record that no route took.
+    pub(super) weighs_on: Option<(usize, usize)>,
+    pub(super) message: Rc<Message>,
+    pub(super) channel: Channel,
+    /// How often its answer was "unknown" or, for a dead letter, anything but "written".
+    pub(super) troubles: u32,
+    omit_large_value: bool,
+    /// It waits to be handed out again.
+    pub(super) waiting: bool,
+    /// It shares its batch with no other message.
+    alone: bool,
+}
 
 impl Core {
     pub(super) fn publish_outputs(&mut self, id: RunId, outputs: Vec<Output>, duration: Duration) {

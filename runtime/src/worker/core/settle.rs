@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::super::effect::{Channel, Effect, Place, RunId, Slot};
+use super::super::effect::{Channel, Effect, Place, RunId};
 use super::super::partition::Stage;
 use super::{Core, Parked};
 use crate::manifest::{DeadLetter, Unhandled};
@@ -128,15 +128,6 @@ impl Core {
             self.begin(id.slot, next);
         }
         self.scratch_ready = ready;
-    }
-
-    pub(super) fn check_drained(&mut self, slot: Slot) {
-        if let Some(partition) = self.partition(slot)
-            && partition.draining
-            && (partition.is_quiet() || mutation!(DrainedTooEarly))
-        {
-            self.effects.push_back(Effect::Drained(slot));
-        }
     }
 
     pub(super) fn observe(&mut self, id: RunId, what: What) {

@@ -16,7 +16,8 @@ use std::sync::Arc;
 use super::super::effect::{Effect, RunId};
 use super::super::partition::{NO_ROUTE, Run};
 use super::super::plan::Plan;
-use super::{Core, Desk};
+use super::Core;
+use super::desk::Desk;
 use crate::outcome::{Failure, FailureClass};
 use crate::worker::mutation::mutation;
 

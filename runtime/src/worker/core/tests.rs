@@ -9,11 +9,13 @@ mod rig;
 mod simulation;
 mod turns;
 
-use super::messages::{PUBLISH_RETRY, PUBLISH_RETRY_MAX};
+use super::messages::{HANDLER_MESSAGE_BYTES, MESSAGE_WEIGHT, PUBLISH_RETRY, PUBLISH_RETRY_MAX};
 use super::*;
 use crate::observe::{Observation, What};
 use crate::outcome::Output;
-use crate::worker::effect::Ack;
+use crate::settle::Message;
+use crate::worker::account::Account;
+use crate::worker::effect::{Ack, Channel};
 use rig::{Rig, assert_empty, failed, handled, record};
 
 const SECOND: Duration = Duration::from_secs(1);
