@@ -8,6 +8,7 @@ use rustix::process::{Resource, Rlimit};
 
 use super::child::Bounds;
 use super::key::fingerprint;
+use super::precompile::precompile;
 use crate::digest::hex;
 use crate::invoke::EngineError;
 
@@ -119,7 +120,7 @@ fn try_to(task: &Task) -> Result<(), Failed> {
         let message = "it is another build of Outrigger than its parent";
         return Err(Failed { code: FAILED, message: message.to_owned() });
     }
-    let artefact = engine.precompile_component(&module).map_err(|error| match is_memory(&error) {
+    let artefact = precompile(&engine, &module).map_err(|error| match is_memory(&error) {
         true => Failed { code: OUT_OF_MEMORY, message: format!("{error:#}") },
         false => Failed { code: INVALID, message: format!("{error:#}") },
     })?;
@@ -158,7 +159,8 @@ fn stand_back() {
     _ = std::fs::write("/proc/self/oom_score_adj", "1000");
 }
 
-fn is_memory(error: &wasmtime::Error) -> bool {
+/// Whether memory is what was missing.
+pub fn is_memory(error: &wasmtime::Error) -> bool {
     error.chain().any(|cause| {
         cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::OutOfMemory)
             || cause.to_string().contains("Cannot allocate memory")

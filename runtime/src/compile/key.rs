@@ -4,6 +4,7 @@ use std::hash::{Hash, Hasher};
 
 use sha2::{Digest, Sha256};
 
+use super::bulk;
 use crate::digest::hex;
 
 /// The layout of an entry; a new one makes every older entry one that is never looked for.
@@ -35,10 +36,12 @@ impl Key {
 pub const SUFFIX: &str = ".compiled";
 
 /// SHA-256 over all that decides whether an engine can run what another one compiled:
-/// wasmtime's version, its settings, the machine's kind and the processor's features.
+/// wasmtime's version, its settings, the machine's kind and the processor's features, and
+/// what is made of a module before wasmtime compiles it.
 pub fn fingerprint(engine: &wasmtime::Engine) -> [u8; 32] {
     let mut digest = Sink(Sha256::new());
     FORMAT.hash(&mut digest);
+    bulk::VERSION.hash(&mut digest);
     engine.precompile_compatibility_hash().hash(&mut digest);
     digest.0.finalize().into()
 }

@@ -7,8 +7,10 @@
 //! made of the module's digest and all that decides what code fits (`key`), and trusts
 //! nothing that it finds there before every bit is accounted for (`entry`). What is not
 //! there is compiled in a child process under bounds (`child`, `inside`), one at a time,
-//! and stored. `docs/compile.md` says it for people who run it.
+//! and stored. Before that its bulk memory instructions are made interruptible (`bulk`,
+//! `precompile`). `docs/compile.md` says it for people who run it.
 
+mod bulk;
 mod cache;
 mod child;
 mod entry;
@@ -16,6 +18,7 @@ mod error;
 mod folder;
 mod inside;
 mod key;
+mod precompile;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -242,7 +245,7 @@ fn cache_folder(named: &CacheFolder, env: impl Fn(&str) -> Option<String>) -> Op
 }
 
 fn here(engine: &wasmtime::Engine, module: &[u8]) -> Result<Vec<u8>, CompileError> {
-    engine.precompile_component(module).map_err(|error| CompileError::Invalid(format!("{error:#}")))
+    precompile::precompile(engine, module).map_err(|error| CompileError::Invalid(format!("{error:#}")))
 }
 
 /// Loads an artefact. The bytes are copied into memory of this process alone: mapping the

@@ -1,0 +1,269 @@
+//! What stands in the file afterwards.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use sha2::{Digest as _, Sha256};
+use wasmparser::{FunctionBody, Operator, Parser, Payload};
+
+use super::*;
+
+/// What a binary is made of, in order, components and modules in each other included.
+struct Parts<'a> {
+    /// Every section that must stay as it is, by what it holds.
+    kept: Vec<&'a [u8]>,
+    /// For each core module, the bodies of its functions and where they stand in the code.
+    code: Vec<Vec<(usize, FunctionBody<'a>)>>,
+}
+
+fn parts(binary: &[u8]) -> Parts<'_> {
+    let mut parts = Parts { kept: Vec::new(), code: Vec::new() };
+    let mut start = 0;
+    for payload in Parser::new(0).parse_all(binary) {
+        match payload.unwrap() {
+            Payload::TypeSection(_) | Payload::FunctionSection(_) => {}
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => {}
+            Payload::CodeSectionStart { range, .. } => {
+                start = range.start;
+                parts.code.push(Vec::new());
+            }
+            Payload::CodeSectionEntry(body) => parts.code.last_mut().unwrap().push((body.range().start - start, body)),
+            payload => parts.kept.extend(payload.as_section().map(|(_, range)| &binary[range])),
+        }
+    }
+    parts
+}
+
+/// How many bulk memory instructions of a length that may exceed a chunk a body has.
+fn unbounded(body: &FunctionBody<'_>) -> usize {
+    let mut count = 0;
+    let mut short = false;
+    for operator in body.get_operators_reader().unwrap() {
+        let operator = operator.unwrap();
+        let bulk =
+            matches!(operator, Operator::MemoryFill { .. } | Operator::MemoryCopy { .. } | Operator::MemoryInit { .. });
+        count += usize::from(bulk && !short);
+        short = match operator {
+            Operator::I32Const { value } => (0..=65_536).contains(&value),
+            Operator::I64Const { value } => (0..=65_536).contains(&value),
+            _ => false,
+        };
+    }
+    count
+}
+
+/// Looks at a module in chunks beside what it was. `moves`: offsets of code may change. How
+/// many instructions were replaced.
+#[track_caller]
+fn compare(original: &[u8], chunked: &[u8], moves: bool) -> usize {
+    let (before, after) = (parts(original), parts(chunked));
+    assert!(before.kept == after.kept, "another section than types, functions and code has changed");
+    let mut replaced = 0;
+    for (before, after) in before.code.iter().zip(&after.code) {
+        for ((at, body), (at_after, body_after)) in before.iter().zip(after) {
+            assert_eq!(unbounded(body_after), 0, "the body at {at}");
+            replaced += unbounded(body);
+            if !moves {
+                assert_eq!((at, body.range().len()), (at_after, body_after.range().len()));
+            }
+        }
+        let helpers = &after[before.len()..];
+        assert!(helpers.iter().all(|(_, body)| unbounded(body) == 1), "one, for what is left");
+    }
+    replaced
+}
+
+#[test]
+fn lengths_that_are_known_to_be_short_stay() {
+    let module = wat(r#"(module (memory 3) (memory i64 3) (data $d "x")
+        (func (param i32 i64)
+            (memory.fill (local.get 0) (local.get 0) (i32.const 65536))
+            (memory.fill 1 (local.get 1) (local.get 0) (i64.const 65536))
+            (memory.copy (local.get 0) (local.get 0) (i32.const 0))
+            (memory.copy 1 1 (local.get 1) (local.get 1) (i64.const 64))
+            (memory.init $d (local.get 0) (local.get 0) (i32.const 1))))"#);
+    assert!(matches!(in_chunks(&module).unwrap(), Cow::Borrowed(same) if same == module));
+    for length in ["65537", "-1", "-2147483648"] {
+        for (memory, ty) in [(0, "i32"), (1, "i64")] {
+            let module = wat(&format!(
+                r#"(module (memory 3) (memory i64 3)
+                (func (param {ty}) (memory.fill {memory} (local.get 0) (i32.const 1) ({ty}.const {length}))))"#
+            ));
+            assert_eq!(compare(&module, &chunked(&module), false), 1);
+        }
+    }
+    // A constant that is not the length.
+    for body in [
+        "(local.get 0) (i32.const 1) (block (result i32) (i32.const 8)) memory.fill",
+        "(local.get 0) (local.get 0) (local.get 0) (i32.const 8) drop memory.fill",
+        "(local.get 0) (local.get 0) (if (result i32) (local.get 0) (then (local.get 0)) (else (i32.const 8))) memory.fill",
+    ] {
+        let module = wat(&format!("(module (memory 3) (func (param i32) {body}))"));
+        assert_eq!(compare(&module, &chunked(&module), false), 1, "{body}");
+    }
+}
+
+#[test]
+fn code_moves_only_where_an_index_needs_more_bytes() {
+    let module = |functions: usize| {
+        let functions = "(func)".repeat(functions);
+        wat(&format!(
+            r#"(module (import "" "f" (func)) (import "" "m" (memory 1)) (import "" "g" (func)) (memory i64 1)
+            {functions}
+            (func (param i32 i64) (memory.fill (local.get 0) (local.get 0) (local.get 0))
+                (memory.copy (local.get 0) (local.get 0) (local.get 0))
+                (memory.fill 1 (local.get 1) (local.get 0) (local.get 1)))
+            (func) (@custom "after" "x"))"#
+        ))
+    };
+    // Three helpers behind these, two that are imported, and two more: an index of two bytes
+    // up to 16,383. (A count of functions that takes a byte more moves all code: not here.)
+    for (functions, moves) in [(0, false), (200, false), (16_377, false), (16_378, true), (17_000, true)] {
+        let original = module(functions);
+        let chunked = chunked(&original);
+        assert_eq!(compare(&original, &chunked, moves), 3, "{functions}");
+        let (before, after) = (parts(&original).code.remove(0), parts(&chunked).code.remove(0));
+        assert_eq!(after.len(), before.len() + 3);
+        assert_eq!(before[functions + 1].0 != after[functions + 1].0, moves, "{functions}");
+        wasmtime::Module::validate(&engine(), &chunked).unwrap();
+    }
+}
+
+/// A number may be written in more bytes than it needs.
+#[test]
+fn long_forms_of_an_instruction_are_recognised() {
+    for fill in [&[0xfc, 0x8b, 0, 0][..], &[0xfc, 0x8b, 0x80, 0x80, 0x80, 0, 0x80, 0x80, 0x80, 0x80, 0]] {
+        let body = [&[0, 0x20, 0, 0x20, 0, 0x20, 0][..], fill, &[11]].concat();
+        let length = body.len() as u8;
+        let sections = [1, 5, 1, 0x60, 1, 0x7f, 0, 3, 2, 1, 0, 5, 3, 1, 0, 1, 10, length + 2, 1, length];
+        let module = [&b"\0asm\x01\0\0\0"[..], &sections, &body].concat();
+        wasmtime::Module::validate(&engine(), &module).unwrap();
+        let chunked = chunked(&module);
+        wasmtime::Module::validate(&engine(), &chunked).unwrap();
+        assert_eq!(compare(&module, &chunked, false), 1);
+    }
+}
+
+const COMPOSED: &str = r#"(component
+    (core module $m (memory (export "m") 1)
+        (func (export "f") (param i32) (memory.fill (local.get 0) (local.get 0) (local.get 0))))
+    (component $inner (component
+        (core module (import "" "m" (memory 1)) (func (param i32) (memory.copy (local.get 0) (local.get 0) (local.get 0))))
+        (core module (func))))
+    (core instance $i (instantiate $m))
+    (func (export "f") (param "a" u32) (canon lift (core func $i "f")))
+    (@custom "note" "what somebody wrote"))"#;
+
+#[test]
+fn modules_in_components_in_components() {
+    let component = wat(COMPOSED);
+    let chunked = chunked(&component);
+    assert_eq!(compare(&component, &chunked, false), 2);
+    assert_eq!(parts(&chunked).code.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2, 1]);
+    engine().precompile_component(&chunked).unwrap();
+}
+
+/// The guests that the tests use, built if they are not there.
+fn guests() -> Vec<PathBuf> {
+    let build = [
+        "build",
+        "--quiet",
+        "--profile",
+        "guest",
+        "--target",
+        "wasm32-wasip2",
+        "-p",
+        "guest-probe",
+        "-p",
+        "guest-reach",
+    ];
+    let built = Command::new(env!("CARGO")).args(build).current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap();
+    assert!(built.success(), "the guests do not build");
+    let target = std::env::current_exe().unwrap().ancestors().nth(3).unwrap().join("wasm32-wasip2/guest");
+    let is_guest = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "wasm");
+    std::fs::read_dir(target).unwrap().map(|entry| entry.unwrap().path()).filter(is_guest).collect()
+}
+
+#[test]
+fn guests_are_valid_and_bounded_and_otherwise_as_they_were() {
+    let guests = guests();
+    assert!(guests.len() >= 2, "{guests:?}");
+    for guest in guests {
+        let original = std::fs::read(&guest).unwrap();
+        let name = guest.file_name().map(Path::new).unwrap().display();
+        let chunked = chunked(&original);
+        let replaced = compare(&original, &chunked, false);
+        assert!(replaced > 0, "{name}: every guest of Rust copies");
+        crate::invoke::engine_that_compiles().unwrap().precompile_component(&chunked).unwrap();
+        assert!(matches!(in_chunks(&chunked).unwrap(), Cow::Owned(_)), "what is left in helpers is bulk memory again");
+    }
+}
+
+/// Anything may be read, and whatever wasmtime takes of it must still be taken afterwards.
+#[test]
+fn damaged_files_do_no_harm() {
+    let engine = engine();
+    let takes = |bytes: &[u8]| match bytes.get(4) {
+        Some(1) => wasmtime::Module::validate(&engine, bytes).is_ok(),
+        _ => engine.precompile_component(bytes).is_ok(),
+    };
+    let simple = wat(r#"(module (import "" "f" (func)) (memory 1) (memory i64 1) (data $d "x")
+        (func (param i32) (memory.fill (local.get 0) (local.get 0) (local.get 0))
+            (memory.init $d (local.get 0) (local.get 0) (local.get 0)))
+        (func (param i64) (memory.copy 1 1 (local.get 0) (local.get 0) (local.get 0))))"#);
+    let (mut random, mut valid, mut rewritten) = (fastrand::Rng::with_seed(5), 0, 0);
+    for (original, times) in [(simple, 4000), (wat(COMPOSED), 1000)] {
+        for _ in 0..times {
+            let mut bytes = original.clone();
+            for _ in 0..random.usize(1..4) {
+                let at = random.usize(..bytes.len());
+                match random.u8(..5) {
+                    0 => bytes[at] = random.u8(..),
+                    1 => bytes[at] ^= 1 << random.u8(..8),
+                    2 => bytes[at] = *random.choice([&0, &1, &0x7f, &0x80, &0xff, &0xfc]).unwrap(),
+                    3 => bytes.truncate(at.max(1)),
+                    _ => bytes.insert(at, random.u8(..)),
+                }
+            }
+            let made = in_chunks(&bytes);
+            rewritten += usize::from(matches!(made, Ok(Cow::Owned(_))));
+            if takes(&bytes) {
+                valid += 1;
+                let made = match made {
+                    Ok(made) => made,
+                    // wasmtime takes a file that was cut off in a component in a component,
+                    // between two sections; refusing that is as well.
+                    Err(Unreadable::Malformed(error)) if error.message().contains("unexpected end") => continue,
+                    Err(error) => panic!("wasmtime takes it: {error}: {bytes:02x?}"),
+                };
+                assert!(takes(&made), "{bytes:02x?}");
+                compare(&bytes, &made, true);
+            }
+        }
+    }
+    assert!(valid > 100 && rewritten > valid, "{valid} valid, {rewritten} rewritten");
+}
+
+#[test]
+fn what_is_no_module_is_refused() {
+    for bytes in [&b""[..], b"\0asm", b"\0asm\x02\0\0\0", b"\0asm\x01\0\x01\0", b"(module)", &[0xff; 100]] {
+        assert!(in_chunks(bytes).is_err(), "{bytes:?}");
+    }
+    assert!(matches!(in_chunks(b"\0asm\x01\0\0\0"), Ok(Cow::Borrowed(_))));
+    // Counts and lengths that nothing follows.
+    for section in [1, 2, 3, 5, 10] {
+        let bytes = [b"\0asm\x01\0\0\0", &[section, 0xff, 0xff, 0xff, 0xff, 0x0f][..]].concat();
+        assert!(in_chunks(&bytes).is_err());
+    }
+    // A bulk instruction in a module without the sections that it needs.
+    let code = [10, 8, 1, 6, 0, 0xfc, 11, 0, 0, 11];
+    assert!(in_chunks(&[b"\0asm\x01\0\0\0", &code[..]].concat()).is_err());
+}
+
+/// A guard: what is compiled must not be found under the version before.
+#[test]
+fn what_is_written_changes_with_the_version_only() {
+    let digest = <[u8; 32]>::from(Sha256::digest(chunked(&wat(COMPOSED))));
+    let start = u64::from_be_bytes(*digest.first_chunk().unwrap());
+    assert_eq!((VERSION, start), (1, 12_837_798_393_726_599_167), "raise VERSION, then change this");
+}
