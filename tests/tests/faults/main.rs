@@ -32,7 +32,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use outrigger_tests::Kafka;
+use outrigger_tests::{Kafka, Options, exit_code, last_line};
 use row::{Row, Run};
 use table::Line;
 
@@ -56,67 +56,31 @@ fn rows() -> Vec<Row> {
     .concat()
 }
 
-/// What the command line asks for.
-#[derive(Debug, Default)]
-struct Options {
-    full: bool,
-    list: bool,
-    only: Option<String>,
-}
-
-impl Options {
-    fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String> {
-        let mut options = Options::default();
-        while let Some(argument) = arguments.next() {
-            match argument.as_str() {
-                "--full" => options.full = true,
-                "--quick" => options.full = false,
-                "--list" => options.list = true,
-                "--only" => options.only = Some(arguments.next().ok_or("--only needs the name of a row")?),
-                // `cargo test` passes what it was given to every test binary: options of
-                // the usual harness are nothing to this one, and a filter is a row's name.
-                "--test-threads" | "--skip" | "--format" | "--color" | "--logfile" => drop(arguments.next()),
-                other if other.starts_with('-') => {}
-                filter => options.only = Some(filter.to_owned()),
-            }
-        }
-        Ok(options)
-    }
-
-    fn wants(&self, row: &Row) -> bool {
-        match &self.only {
-            Some(only) => row.name == only,
-            None => self.full || row.quick,
-        }
-    }
+/// The rows that are run: the one that is named, or those of the short cut, or all.
+fn is_chosen(row: &Row, options: &Options) -> bool {
+    options.names(row.name) && (options.only.is_some() || options.full || row.quick)
 }
 
 fn main() -> ExitCode {
-    let options = match Options::parse(std::env::args().skip(1)) {
+    let options = match Options::from_command_line() {
         Ok(options) => options,
-        Err(error) => {
-            eprintln!("error: {error}");
-            return ExitCode::from(2);
-        }
+        Err(code) => return code,
     };
-    let chosen: Vec<Row> = rows().into_iter().filter(|row| options.wants(row)).collect();
+    let chosen: Vec<Row> = rows().into_iter().filter(|row| is_chosen(row, &options)).collect();
     if options.list {
         chosen.iter().for_each(|row| println!("{:16} {}", row.name, row.fault));
         return ExitCode::SUCCESS;
     }
     if chosen.is_empty() {
-        println!("faults: no row is called {:?}", options.only.unwrap_or_default());
-        println!("\ntest result: ok. 0 passed; 0 failed");
-        return ExitCode::SUCCESS;
+        return options.nothing_chosen("faults", "row");
     }
     let kafka = Kafka::start_behind_proxy(&[]);
     let run = Run { full: options.full, kafka: &kafka };
     let lines: Vec<Line> = chosen.iter().map(|row| one(row, &run)).collect();
     table::print(&lines);
     let failed = lines.iter().filter(|line| !line.holds()).count();
-    let verdict = if failed == 0 { "ok" } else { "FAILED" };
-    println!("\ntest result: {verdict}. {} passed; {failed} failed", lines.len() - failed);
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    println!("\n{}", last_line(lines.len(), failed));
+    exit_code(failed)
 }
 
 fn one(row: &Row, run: &Run<'_>) -> Line {

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use outrigger_tests::{Manner, Server};
+
 use crate::modules::Modules;
 
 /// One attack: a handler of its own, and events for it.
@@ -23,6 +25,8 @@ pub struct Attack {
     pub keys: u32,
     /// How its calls end.
     pub end: End,
+    /// What the server does that it is granted; most are granted none.
+    pub server: Option<Manner>,
 }
 
 /// How the calls of an attack end.
@@ -43,22 +47,20 @@ const QUICK: u32 = 600;
 /// Enough for calls that take long: there are always more than can be under way.
 const LONG: u32 = 100;
 
-fn rust(modules: &Modules) -> PathBuf {
-    modules.guest()
-}
-
 /// All of them.
 pub fn all() -> Vec<Attack> {
     let attack = |name, what, order, settings, rate, end| Attack {
         name,
         what,
-        module: rust,
+        module: Modules::guest,
         order,
         settings,
         rate,
         keys: 97,
         end,
+        server: None,
     };
+    let http = |manner, attack| Attack { module: Modules::http, server: Some(manner), ..attack };
     const BRIEF: &str = "limits: { timeout: 1s }";
     // As many as there is memory for, with a machine that is small in mind.
     const FEW: &str = "concurrency: 2";
@@ -182,16 +184,70 @@ pub fn all() -> Vec<Attack> {
                 End::Failed("trap", "panicked"),
             )
         },
+        http(
+            Manner::Silent,
+            attack("http-silent", "HTTP: waits for a server that never answers", "do=wait", BRIEF, LONG, TIMEOUT),
+        ),
+        http(
+            Manner::DripsFields,
+            attack("http-fields", "HTTP: fields of an answer that drip", "do=wait", BRIEF, LONG, TIMEOUT),
+        ),
+        http(Manner::DripsBody, attack("http-body", "HTTP: a body that drips", "do=wait", BRIEF, LONG, TIMEOUT)),
+        http(
+            Manner::Floods,
+            attack(
+                "http-huge",
+                "HTTP: a body without end",
+                "do=read",
+                FEW,
+                LONG,
+                End::Failed("budget", "HTTP response bytes budget of 4 MiB exceeded"),
+            ),
+        ),
+        http(
+            Manner::Answers,
+            attack(
+                "http-requests",
+                "HTTP: 1,000 requests in a call",
+                "do=requests count=1000",
+                "",
+                LONG,
+                End::Failed("budget", "HTTP request budget of 16 exceeded"),
+            ),
+        ),
+        http(
+            Manner::Silent,
+            attack(
+                "http-request",
+                "HTTP: returns with a request half sent",
+                "do=leave-request",
+                "",
+                LONG * 2,
+                End::Handled,
+            ),
+        ),
+        http(
+            Manner::Stops,
+            attack(
+                "http-response",
+                "HTTP: returns with a response half read",
+                "do=leave-response",
+                "",
+                LONG * 2,
+                End::Handled,
+            ),
+        ),
         attack("fresh", "a fresh instance for every call", "do=slow us=1", "instance: fresh", QUICK * 2, End::Handled),
     ]
 }
 
 impl Attack {
-    /// Its handler, in the manifest.
-    pub fn handler(&self, modules: &Modules) -> String {
+    /// Its handler, in the manifest, with its server if it has one.
+    pub fn handler(&self, modules: &Modules, server: Option<&Server>) -> String {
         let Attack { name, settings, .. } = self;
         let module = (self.module)(modules);
-        format!("  {name}:\n    module: {}\n    circuit: false\n    {settings}\n", module.display())
+        let allow = server.map(|server| format!("allow: {{ http: [\"{}\"] }}", server.origin())).unwrap_or_default();
+        format!("  {name}:\n    module: {}\n    circuit: false\n    {settings}\n    {allow}\n", module.display())
     }
 
     /// Its route, in the manifest.
