@@ -1,6 +1,7 @@
 //! The attacks that calls make, and how each is to end.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use outrigger_tests::{Manner, Server};
 
@@ -23,6 +24,10 @@ pub struct Attack {
     pub rate: u32,
     /// Different keys.
     pub keys: u32,
+    /// How long the attack goes on, where that is longer than a phase of the measurement.
+    pub lasts: Duration,
+    /// Calls that must have been under way at once for the attack to have happened.
+    pub at_once: usize,
     /// How its calls end.
     pub end: End,
     /// What the server does that it is granted; most are granted none.
@@ -47,6 +52,9 @@ const QUICK: u32 = 600;
 /// Enough for calls that take long: there are always more than can be under way.
 const LONG: u32 = 100;
 
+/// The timeout of a handler whose manifest does not say.
+pub const TIMES_OUT: Duration = Duration::from_secs(5);
+
 /// All of them.
 pub fn all() -> Vec<Attack> {
     let attack = |name, what, order, settings, rate, end| Attack {
@@ -57,6 +65,8 @@ pub fn all() -> Vec<Attack> {
         settings,
         rate,
         keys: 97,
+        lasts: Duration::ZERO,
+        at_once: 1,
         end,
         server: None,
     };
@@ -78,15 +88,18 @@ pub fn all() -> Vec<Attack> {
                 End::Failed("budget", "CPU time budget of 500ms exceeded"),
             )
         },
+        // All calls begin before the first of them times out.
         Attack {
             keys: 1_000,
+            lasts: TIMES_OUT,
+            at_once: 1_000,
             ..attack(
                 "loops",
                 "endless loop on 1,000 keys at once",
                 "do=loop",
-                "limits: { timeout: 1s }\n    concurrency: 700",
+                "concurrency: 1000",
                 1_000,
-                TIMEOUT,
+                End::Failed("timeout", "longer than the timeout of 5s"),
             )
         },
         attack("slow", "loop just under a tick of the host's clock", "do=slow us=900", BRIEF, 1_200, End::Handled),

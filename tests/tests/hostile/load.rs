@@ -49,7 +49,8 @@ pub struct Ended {
 pub struct Seen {
     began: Instant,
     samples: Mutex<Vec<Sample>>,
-    ended: Mutex<HashMap<Ended, u64>>,
+    /// With when each attempt began.
+    ended: Mutex<HashMap<Ended, Vec<Duration>>>,
     stop: AtomicBool,
 }
 
@@ -72,7 +73,26 @@ impl Seen {
     /// The dead letters of a route, with how many there are of each kind.
     pub fn ended(&self, route: &str) -> Vec<(Ended, u64)> {
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        ended.iter().filter(|(ended, _)| ended.route == route).map(|(e, n)| (e.clone(), *n)).collect()
+        let of_route = ended.iter().filter(|(ended, _)| ended.route == route);
+        of_route.map(|(ended, began)| (ended.clone(), began.len() as u64)).collect()
+    }
+
+    /// The most calls of a route that were under way at once, of those that lasted for so
+    /// long and became dead letters.
+    pub fn most_at_once(&self, route: &str, lasted: Duration) -> usize {
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_route = ended.iter().filter(|(ended, _)| ended.route == route);
+        let mut began: Vec<Duration> = of_route.flat_map(|(_, began)| began).copied().collect();
+        began.sort_unstable();
+        let mut first = 0;
+        // Under way as each of them began: those that had begun so long before or less.
+        let under_way = began.iter().enumerate().map(|(n, &latest)| {
+            while began[first] + lasted <= latest {
+                first += 1;
+            }
+            n + 1 - first
+        });
+        under_way.max().unwrap_or(0)
     }
 
     /// Ends what runs.
@@ -124,7 +144,9 @@ impl Seen {
         let text = |name: &str| header(message, name).unwrap_or_default();
         let reason = text("outrigger-reason");
         let ended = Ended { route: text("outrigger-route"), class: text("outrigger-failure-class"), reason };
-        *self.ended.lock().unwrap_or_else(PoisonError::into_inner).entry(ended).or_default() += 1;
+        let began = text("outrigger-last-attempt");
+        let began = time_of_day(&began).unwrap_or_else(|| panic!("a dead letter's attempt began at {began:?}"));
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).entry(ended).or_default().push(began);
     }
 
     /// Sends the neighbour's events at this rate until it is stopped; returns how many.
@@ -199,4 +221,14 @@ fn header(message: &BorrowedMessage<'_>, name: &str) -> Option<String> {
     let headers = message.headers()?;
     let found = headers.iter().filter(|header| header.key == name).last()?;
     Some(String::from_utf8_lossy(found.value?).into_owned())
+}
+
+/// Since midnight, of a time in UTC as dead letters have it.
+fn time_of_day(text: &str) -> Option<Duration> {
+    let (_, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let mut parts = time.splitn(3, ':');
+    let mut whole = || parts.next()?.parse::<u32>().ok();
+    let minutes = whole()? * 60 + whole()?;
+    let seconds: f64 = parts.next()?.parse().ok()?;
+    Some(Duration::from_secs(60) * minutes + Duration::from_secs_f64(seconds))
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use outrigger_tests::{Manner, PATIENCE, Running, Server, let_it_last};
 
-use crate::attack::{Attack, End};
+use crate::attack::{Attack, End, TIMES_OUT};
 use crate::load::{Ended, Sample, event, millis, producer, send};
 use crate::stage::Stage;
 use crate::table::{Line, Times};
@@ -50,7 +50,8 @@ pub fn measure(stage: &Stage<'_>, sidecar: &mut Running, attacks: &[Attack], pha
         let began = Instant::now();
         let_it_last(phases.alone);
         let attacked = Instant::now();
-        let made = attack(stage, attacks, phases.beside);
+        let lasts = if let [attack] = attacks { attack.lasts } else { Duration::ZERO };
+        let made = attack(stage, attacks, phases.beside.max(lasts));
         let ended = Instant::now();
         for (attack, made) in attacks.iter().zip(made) {
             let what = format!("the {made} events of `{}` are settled", attack.name);
@@ -87,6 +88,9 @@ pub fn row(stage: &Stage<'_>, sidecar: &mut Running, attack: &Attack, phases: Ph
     let swallowed = (swallowed(sidecar) - before) as u64;
     let outputs = sidecar.metrics().expect("metrics").sum("outrigger_outputs_total", &[("route", attack.name)]) as u64;
     let mut found = Found::of(attack.end, &stage.seen.ended(attack.name), outputs, swallowed);
+    if attack.at_once > 1 {
+        found.count_at_once(stage.seen.most_at_once(attack.name, TIMES_OUT), attack.at_once);
+    }
     if let (Some(manner), Some(server)) = (attack.server, stage.server(attack)) {
         found.look_at(server, manner);
     }
@@ -121,6 +125,12 @@ impl Found {
                 Found { happened: outputs, end: format!("handled; {} KiB swallowed", swallowed / 1024), wrong }
             }
         }
+    }
+
+    /// Goes by how many calls were under way at once too.
+    fn count_at_once(&mut self, most: usize, least: usize) {
+        self.end = format!("{}; {most} at once", self.end);
+        self.wrong = self.wrong.take().or_else(|| (most < least).then(|| format!("VOID: never {least} at once")));
     }
 
     /// Goes by what the server saw too: every call asked it, and no connection stays open

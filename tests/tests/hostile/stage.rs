@@ -168,7 +168,7 @@ fn all(
 }
 
 /// What the process may take with all attacks at once: those on memory may hold eight
-/// times 64 MiB, the loops 700 small instances, and each of the others a few.
+/// times 64 MiB, the loops 1,000 small instances, and each of the others a few.
 const MOST_KIB: u64 = 2 << 20;
 
 fn resident_of(pid: u32) -> u64 {
