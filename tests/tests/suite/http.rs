@@ -20,7 +20,7 @@ fn a_handler_asks_another_service() {
     let kafka = Kafka::shared();
     let name = Kafka::unique("asks");
     let (output, dead_letter, group) = (format!("{name}.out"), format!("{name}.dlq"), format!("{name}.group"));
-    [&name, &output, &dead_letter].map(|topic| kafka.create_topic(topic, 2));
+    [&name, &output, &dead_letter].iter().for_each(|topic| kafka.create_topic(topic, 2));
     let server = Server::start(Manner::Answers);
     kafka.produce(&name, asking(&server, 100));
     let manifest = format!(
