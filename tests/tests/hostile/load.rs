@@ -21,6 +21,8 @@ use rdkafka::{Offset, TopicPartitionList};
 /// How often events are handed to the producer: those that are due by then.
 const STEP: Duration = Duration::from_millis(1);
 
+const DAY_MILLIS: u64 = 24 * 60 * 60 * 1000;
+
 /// Milliseconds since 1970.
 pub fn millis(time: SystemTime) -> u128 {
     time.duration_since(UNIX_EPOCH).expect("a clock after 1970").as_millis()
@@ -45,12 +47,19 @@ pub struct Ended {
     pub reason: String,
 }
 
+/// The last attempt of a dead letter; times since midnight.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt {
+    pub began: Duration,
+    /// The dead letter is written.
+    pub settled: Duration,
+}
+
 /// What the outputs and dead letters say, as it comes in.
 pub struct Seen {
     began: Instant,
     samples: Mutex<Vec<Sample>>,
-    /// With when each attempt began.
-    ended: Mutex<HashMap<Ended, Vec<Duration>>>,
+    ended: Mutex<HashMap<Ended, Vec<Attempt>>>,
     stop: AtomicBool,
 }
 
@@ -70,29 +79,11 @@ impl Seen {
         self.samples.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// The dead letters of a route, with how many there are of each kind.
-    pub fn ended(&self, route: &str) -> Vec<(Ended, u64)> {
+    /// The dead letters of a route, of each kind.
+    pub fn ended(&self, route: &str) -> Vec<(Ended, Vec<Attempt>)> {
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         let of_route = ended.iter().filter(|(ended, _)| ended.route == route);
-        of_route.map(|(ended, began)| (ended.clone(), began.len() as u64)).collect()
-    }
-
-    /// The most calls of a route that were under way at once, of those that lasted for so
-    /// long and became dead letters.
-    pub fn most_at_once(&self, route: &str, lasted: Duration) -> usize {
-        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_route = ended.iter().filter(|(ended, _)| ended.route == route);
-        let mut began: Vec<Duration> = of_route.flat_map(|(_, began)| began).copied().collect();
-        began.sort_unstable();
-        let mut first = 0;
-        // Under way as each of them began: those that had begun so long before or less.
-        let under_way = began.iter().enumerate().map(|(n, &latest)| {
-            while began[first] + lasted <= latest {
-                first += 1;
-            }
-            n + 1 - first
-        });
-        under_way.max().unwrap_or(0)
+        of_route.map(|(ended, attempts)| (ended.clone(), attempts.clone())).collect()
     }
 
     /// Ends what runs.
@@ -146,7 +137,9 @@ impl Seen {
         let ended = Ended { route: text("outrigger-route"), class: text("outrigger-failure-class"), reason };
         let began = text("outrigger-last-attempt");
         let began = time_of_day(&began).unwrap_or_else(|| panic!("a dead letter's attempt began at {began:?}"));
-        self.ended.lock().unwrap_or_else(PoisonError::into_inner).entry(ended).or_default().push(began);
+        let settled = message.timestamp().to_millis().unwrap_or(0).unsigned_abs() % DAY_MILLIS;
+        let attempt = Attempt { began, settled: Duration::from_millis(settled) };
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).entry(ended).or_default().push(attempt);
     }
 
     /// Sends the neighbour's events at this rate until it is stopped; returns how many.

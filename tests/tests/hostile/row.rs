@@ -4,8 +4,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use outrigger_tests::{Manner, PATIENCE, Running, Server, let_it_last};
 
-use crate::attack::{Attack, End, TIMES_OUT};
-use crate::load::{Ended, Sample, event, millis, producer, send};
+use crate::attack::{Attack, End};
+use crate::load::{Attempt, Ended, Sample, event, millis, producer, send};
 use crate::stage::Stage;
 use crate::table::{Line, Times};
 
@@ -50,7 +50,10 @@ pub fn measure(stage: &Stage<'_>, sidecar: &mut Running, attacks: &[Attack], pha
         let began = Instant::now();
         let_it_last(phases.alone);
         let attacked = Instant::now();
-        let lasts = if let [attack] = attacks { attack.lasts } else { Duration::ZERO };
+        let lasts = match attacks {
+            [Attack { end: End::TimedOut(timeout), at_once: 2.., .. }] => *timeout,
+            _ => Duration::ZERO,
+        };
         let made = attack(stage, attacks, phases.beside.max(lasts));
         let ended = Instant::now();
         for (attack, made) in attacks.iter().zip(made) {
@@ -87,10 +90,7 @@ pub fn row(stage: &Stage<'_>, sidecar: &mut Running, attack: &Attack, phases: Ph
     let (alone, beside) = measure(stage, sidecar, std::slice::from_ref(attack), phases);
     let swallowed = (swallowed(sidecar) - before) as u64;
     let outputs = sidecar.metrics().expect("metrics").sum("outrigger_outputs_total", &[("route", attack.name)]) as u64;
-    let mut found = Found::of(attack.end, &stage.seen.ended(attack.name), outputs, swallowed);
-    if attack.at_once > 1 {
-        found.count_at_once(stage.seen.most_at_once(attack.name, TIMES_OUT), attack.at_once);
-    }
+    let mut found = Found::of(attack, &stage.seen.ended(attack.name), outputs, swallowed);
     if let (Some(manner), Some(server)) = (attack.server, stage.server(attack)) {
         found.look_at(server, manner);
     }
@@ -107,30 +107,30 @@ struct Found {
 
 impl Found {
     /// Goes by the dead letters, the number of outputs and the bytes of log swallowed.
-    fn of(end: End, dead: &[(Ended, u64)], outputs: u64, swallowed: u64) -> Found {
-        let is_it = |ended: &Ended| match end {
-            End::Failed(class, reason) => ended.class == class && ended.reason.contains(reason),
-            End::Handled | End::Swallowed => false,
+    fn of(attack: &Attack, dead: &[(Ended, Vec<Attempt>)], outputs: u64, swallowed: u64) -> Found {
+        let (class, reason) = match attack.end {
+            End::Failed(class, reason) => (class, reason.to_owned()),
+            End::TimedOut(timeout) => ("timeout", format!("longer than the timeout of {timeout:?}")),
+            End::Handled | End::Swallowed => ("", String::new()),
         };
-        let other = dead.iter().find(|(ended, _)| !is_it(ended));
-        let wrong = other.map(|(e, count)| format!("{count} ended as {}: {}", e.class, e.reason));
-        match end {
-            End::Failed(class, reason) => {
-                let happened = dead.iter().filter(|(ended, _)| is_it(ended)).map(|(_, count)| count).sum();
-                Found { happened, end: format!("{class}: {reason}"), wrong }
+        let (as_said, other): (Vec<_>, Vec<_>) =
+            dead.iter().partition(|(ended, _)| ended.class == class && ended.reason.contains(&reason));
+        let attempts: Vec<Attempt> = as_said.into_iter().flat_map(|(_, attempts)| attempts).copied().collect();
+        let wrong = other.first().map(|(e, attempts)| format!("{} ended as {}: {}", attempts.len(), e.class, e.reason));
+        let failed = format!("{class}: {reason}");
+        let (happened, end, more) = match attack.end {
+            End::Failed(..) => (attempts.len() as u64, failed, None),
+            End::TimedOut(timeout) => {
+                let (more, problem) = timed_out(&attempts, timeout, attack.at_once);
+                (attempts.len() as u64, failed + &more, problem)
             }
-            End::Handled => Found { happened: outputs, end: "handled".to_owned(), wrong },
+            End::Handled => (outputs, "handled".to_owned(), None),
             End::Swallowed => {
-                let wrong = wrong.or_else(|| (swallowed == 0).then(|| "nothing was swallowed".to_owned()));
-                Found { happened: outputs, end: format!("handled; {} KiB swallowed", swallowed / 1024), wrong }
+                let nothing = (swallowed == 0).then(|| "nothing was swallowed".to_owned());
+                (outputs, format!("handled; {} KiB swallowed", swallowed / 1024), nothing)
             }
-        }
-    }
-
-    /// Goes by how many calls were under way at once too.
-    fn count_at_once(&mut self, most: usize, least: usize) {
-        self.end = format!("{}; {most} at once", self.end);
-        self.wrong = self.wrong.take().or_else(|| (most < least).then(|| format!("VOID: never {least} at once")));
+        };
+        Found { happened, end, wrong: wrong.or(more) }
     }
 
     /// Goes by what the server saw too: every call asked it, and no connection stays open
@@ -146,6 +146,37 @@ impl Found {
         };
         self.wrong = self.wrong.take().or(wrong);
     }
+}
+
+/// What is to be said of calls that timed out, and what is wrong: how long they took,
+/// and, if that matters, how many of them were under way at once.
+fn timed_out(attempts: &[Attempt], timeout: Duration, at_once: usize) -> (String, Option<String>) {
+    let mut took: Vec<Duration> = attempts.iter().map(|a| a.settled.saturating_sub(a.began)).collect();
+    took.sort_unstable();
+    let median = took.get(took.len() / 2).copied().unwrap_or_default();
+    // To its dead letter being written, on a machine that may be busy.
+    let late = (median > 2 * timeout).then(|| format!("TOO LATE: after {median:.1?}"));
+    if at_once == 1 {
+        return (String::new(), late);
+    }
+    let most = most_at_once(attempts, timeout);
+    let few = (most < at_once).then(|| format!("VOID: never {at_once} at once"));
+    (format!("; {most} at once"), few.or(late))
+}
+
+/// The most attempts that were under way at once, of those that took so long or longer.
+fn most_at_once(attempts: &[Attempt], took: Duration) -> usize {
+    let mut began: Vec<Duration> = attempts.iter().map(|attempt| attempt.began).collect();
+    began.sort_unstable();
+    let mut first = 0;
+    // Under way as each of them began: those that had begun so long before or less.
+    let under_way = began.iter().enumerate().map(|(n, &latest)| {
+        while began[first] + took <= latest {
+            first += 1;
+        }
+        n + 1 - first
+    });
+    under_way.max().unwrap_or(0)
 }
 
 /// Sends the events of these attacks for a while; how many of each.

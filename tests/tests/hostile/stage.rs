@@ -180,7 +180,7 @@ fn resident_of(pid: u32) -> u64 {
 /// How often an attack was made so far: events that ended with an output or a dead letter.
 fn happened(stage: &Stage<'_>, sidecar: &Running, attack: &Attack) -> u64 {
     let outputs = sidecar.metrics().expect("metrics").sum("outrigger_outputs_total", &[("route", attack.name)]);
-    outputs as u64 + stage.seen.ended(attack.name).iter().map(|(_, count)| count).sum::<u64>()
+    outputs as u64 + stage.seen.ended(attack.name).iter().map(|(_, attempts)| attempts.len() as u64).sum::<u64>()
 }
 
 /// Events a second that the neighbour settles where it has them all at once.
