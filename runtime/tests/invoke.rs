@@ -127,7 +127,7 @@ fn a_malformed_output_says_what_is_wrong() {
 
 #[test]
 fn a_guest_has_no_power_over_anything() {
-    assert_eq!(said(once(|_| (), "powers", b"")), "none");
+    assert_eq!(said(once(|_| (), "powers", b"")), "nothing");
 }
 
 #[test]

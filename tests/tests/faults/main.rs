@@ -34,7 +34,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use outrigger_tests::Kafka;
+use outrigger_tests::{Kafka, Options, exit_code, last_line};
 use row::{Row, Run};
 use table::Line;
 
@@ -58,75 +58,29 @@ fn rows() -> Vec<Row> {
     .concat()
 }
 
-/// Rows that a machine may be asked to run at a time: each has a broker, a client and sidecars.
-const MOST_JOBS: usize = 16;
-
-/// What the command line asks for.
-#[derive(Debug, Default)]
-struct Options {
-    full: bool,
-    list: bool,
-    only: Option<String>,
-    jobs: usize,
-}
-
-impl Options {
-    fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String> {
-        let mut options = Options { jobs: 1, ..Options::default() };
-        while let Some(argument) = arguments.next() {
-            match argument.as_str() {
-                "--full" => options.full = true,
-                "--quick" => options.full = false,
-                "--list" => options.list = true,
-                "--only" => options.only = Some(arguments.next().ok_or("--only needs the name of a row")?),
-                "--jobs" => {
-                    let jobs = arguments.next().and_then(|jobs| jobs.parse().ok());
-                    options.jobs = jobs.filter(|jobs| (1..=MOST_JOBS).contains(jobs)).ok_or_else(|| {
-                        format!("--jobs needs the number of rows that run at a time, from 1 to {MOST_JOBS}")
-                    })?;
-                }
-                // `cargo test` passes what it was given to every test binary: options of
-                // the usual harness are nothing to this one, and a filter is a row's name.
-                "--test-threads" | "--skip" | "--format" | "--color" | "--logfile" => drop(arguments.next()),
-                other if other.starts_with('-') => {}
-                filter => options.only = Some(filter.to_owned()),
-            }
-        }
-        Ok(options)
-    }
-
-    fn wants(&self, row: &Row) -> bool {
-        match &self.only {
-            Some(only) => row.name == only,
-            None => self.full || row.quick,
-        }
-    }
+/// The rows that are run: the one that is named, or those of the short cut, or all.
+fn is_chosen(row: &Row, options: &Options) -> bool {
+    options.names(row.name) && (options.only.is_some() || options.full || row.quick)
 }
 
 fn main() -> ExitCode {
-    let options = match Options::parse(std::env::args().skip(1)) {
+    let options = match Options::from_command_line() {
         Ok(options) => options,
-        Err(error) => {
-            eprintln!("error: {error}");
-            return ExitCode::from(2);
-        }
+        Err(code) => return code,
     };
-    let chosen: Vec<Row> = rows().into_iter().filter(|row| options.wants(row)).collect();
+    let chosen: Vec<Row> = rows().into_iter().filter(|row| is_chosen(row, &options)).collect();
     if options.list {
         chosen.iter().for_each(|row| println!("{:16} {}", row.name, row.fault));
         return ExitCode::SUCCESS;
     }
     if chosen.is_empty() {
-        println!("faults: no row is called {:?}", options.only.unwrap_or_default());
-        println!("\ntest result: ok. 0 passed; 0 failed");
-        return ExitCode::SUCCESS;
+        return options.nothing_chosen("faults", "row");
     }
     let lines = all(&chosen, &options);
     table::print(&lines);
     let failed = lines.iter().filter(|line| !line.holds()).count();
-    let verdict = if failed == 0 { "ok" } else { "FAILED" };
-    println!("\ntest result: {verdict}. {} passed; {failed} failed", lines.len() - failed);
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    println!("\n{}", last_line(lines.len(), failed));
+    exit_code(failed)
 }
 
 /// Every row's line, in their order. Rows that run at a time share the machine and nothing else.

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use outrigger_tests::Kind;
+use outrigger_tests::Side::{Left, Right};
+use outrigger_tests::{Kind, table};
 
 use crate::row::{Outcome, Row};
 
@@ -77,26 +78,15 @@ pub fn print(lines: &[Line]) {
             problems.iter().take(10).for_each(|problem| println!("  {problem}"));
         }
     }
-    let header =
-        ["fault", "cycles", "events in", "lost", "order violations", "commits past unsettled", "duplicates", "proof"];
-    let cells: Vec<[String; 8]> =
-        std::iter::once(header.map(str::to_owned)).chain(lines.iter().map(Line::cells)).collect();
-    let width = |column: usize| cells.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; 8] = std::array::from_fn(width);
-    println!();
-    for (n, line) in cells.iter().enumerate() {
-        // Numbers to the right, text to the left.
-        let cell = |(column, text): (usize, &String)| match column {
-            0 | 7 => format!("{text:<0$}", widths[column]),
-            _ => format!("{text:>0$}", widths[column]),
-        };
-        println!("| {} |", line.iter().enumerate().map(cell).collect::<Vec<_>>().join(" | "));
-        if n == 0 {
-            let rule = |column: usize| match column {
-                0 | 7 => "-".repeat(widths[column]),
-                _ => format!("{}:", "-".repeat(widths[column] - 1)),
-            };
-            println!("| {} |", (0..8).map(rule).collect::<Vec<_>>().join(" | "));
-        }
-    }
+    let header = [
+        ("fault", Left),
+        ("cycles", Right),
+        ("events in", Right),
+        ("lost", Right),
+        ("order violations", Right),
+        ("commits past unsettled", Right),
+        ("duplicates", Right),
+        ("proof", Left),
+    ];
+    print!("\n{}", table(header, &lines.iter().map(Line::cells).collect::<Vec<_>>()));
 }

@@ -1,6 +1,9 @@
 //! The attacks that calls make, and how each is to end.
 
 use std::path::PathBuf;
+use std::time::Duration;
+
+use outrigger_tests::{Manner, Server};
 
 use crate::modules::Modules;
 
@@ -21,8 +24,13 @@ pub struct Attack {
     pub rate: u32,
     /// Different keys.
     pub keys: u32,
+    /// Calls that must have been under way at once for the attack to have happened. Where
+    /// they are many, the attack goes on as long as one of them.
+    pub at_once: usize,
     /// How its calls end.
     pub end: End,
+    /// What the server does that it is granted; most are granted none.
+    pub server: Option<Manner>,
 }
 
 /// How the calls of an attack end.
@@ -30,6 +38,8 @@ pub struct Attack {
 pub enum End {
     /// As a dead letter of this class, whose reason has this in it.
     Failed(&'static str, &'static str),
+    /// As a dead letter of the class `timeout`, once it was under way for so long.
+    TimedOut(Duration),
     /// Well: it takes what it may have and no more.
     Handled,
     /// Well, and what it wrote is swallowed.
@@ -43,26 +53,27 @@ const QUICK: u32 = 600;
 /// Enough for calls that take long: there are always more than can be under way.
 const LONG: u32 = 100;
 
-fn rust(modules: &Modules) -> PathBuf {
-    modules.guest()
-}
-
 /// All of them.
 pub fn all() -> Vec<Attack> {
     let attack = |name, what, order, settings, rate, end| Attack {
         name,
         what,
-        module: rust,
+        module: Modules::guest,
         order,
         settings,
         rate,
         keys: 97,
+        at_once: 1,
         end,
+        server: None,
     };
+    let http = |manner, attack| Attack { module: Modules::http, server: Some(manner), ..attack };
+    // No timeout is what closes a connection.
+    const LONG_TIMEOUT: &str = "limits: { timeout: 10m }";
     const BRIEF: &str = "limits: { timeout: 1s }";
     // As many as there is memory for, with a machine that is small in mind.
     const FEW: &str = "concurrency: 2";
-    const TIMEOUT: End = End::Failed("timeout", "longer than the timeout of 1s");
+    const TIMEOUT: End = End::TimedOut(Duration::from_secs(1));
     const MEMORY: End = End::Failed("budget", "memory budget of 64 MiB exceeded");
     vec![
         Attack {
@@ -76,15 +87,18 @@ pub fn all() -> Vec<Attack> {
                 End::Failed("budget", "CPU time budget of 500ms exceeded"),
             )
         },
+        // All calls begin before the first of them times out: that is a thousand slices of the
+        // worker, and more, on a machine that does much else too.
         Attack {
             keys: 1_000,
+            at_once: 1_000,
             ..attack(
                 "loops",
                 "endless loop on 1,000 keys at once",
                 "do=loop",
-                "limits: { timeout: 1s }\n    concurrency: 700",
+                "limits: { timeout: 10s }\n    concurrency: 1000",
                 1_000,
-                TIMEOUT,
+                End::TimedOut(Duration::from_secs(10)),
             )
         },
         attack("slow", "loop just under a tick of the host's clock", "do=slow us=900", BRIEF, 1_200, End::Handled),
@@ -182,16 +196,70 @@ pub fn all() -> Vec<Attack> {
                 End::Failed("trap", "panicked"),
             )
         },
+        http(
+            Manner::Silent,
+            attack("http-silent", "HTTP: waits for a server that never answers", "do=wait", BRIEF, LONG, TIMEOUT),
+        ),
+        http(
+            Manner::DripsFields,
+            attack("http-fields", "HTTP: fields of an answer that drip", "do=wait", BRIEF, LONG, TIMEOUT),
+        ),
+        http(Manner::DripsBody, attack("http-body", "HTTP: a body that drips", "do=wait", BRIEF, LONG, TIMEOUT)),
+        http(
+            Manner::Floods,
+            attack(
+                "http-huge",
+                "HTTP: a body without end",
+                "do=read",
+                FEW,
+                LONG,
+                End::Failed("budget", "HTTP response bytes budget of 4 MiB exceeded"),
+            ),
+        ),
+        http(
+            Manner::Answers,
+            attack(
+                "http-requests",
+                "HTTP: 1,000 requests in a call",
+                "do=requests count=1000",
+                "",
+                LONG,
+                End::Failed("budget", "HTTP request budget of 16 exceeded"),
+            ),
+        ),
+        http(
+            Manner::Silent,
+            attack(
+                "http-request",
+                "HTTP: returns with a request half sent",
+                "do=leave-request",
+                LONG_TIMEOUT,
+                LONG * 2,
+                End::Handled,
+            ),
+        ),
+        http(
+            Manner::Stops,
+            attack(
+                "http-response",
+                "HTTP: returns with a response half read",
+                "do=leave-response",
+                LONG_TIMEOUT,
+                LONG * 2,
+                End::Handled,
+            ),
+        ),
         attack("fresh", "a fresh instance for every call", "do=slow us=1", "instance: fresh", QUICK * 2, End::Handled),
     ]
 }
 
 impl Attack {
-    /// Its handler, in the manifest.
-    pub fn handler(&self, modules: &Modules) -> String {
+    /// Its handler, in the manifest, with its server if it has one.
+    pub fn handler(&self, modules: &Modules, server: Option<&Server>) -> String {
         let Attack { name, settings, .. } = self;
         let module = (self.module)(modules);
-        format!("  {name}:\n    module: {}\n    circuit: false\n    {settings}\n", module.display())
+        let allow = server.map(|server| format!("allow: {{ http: [\"{}\"] }}", server.origin())).unwrap_or_default();
+        format!("  {name}:\n    module: {}\n    circuit: false\n    {settings}\n    {allow}\n", module.display())
     }
 
     /// Its route, in the manifest.

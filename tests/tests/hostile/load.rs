@@ -21,6 +21,8 @@ use rdkafka::{Offset, TopicPartitionList};
 /// How often events are handed to the producer: those that are due by then.
 const STEP: Duration = Duration::from_millis(1);
 
+const DAY_MILLIS: u64 = 24 * 60 * 60 * 1000;
+
 /// Milliseconds since 1970.
 pub fn millis(time: SystemTime) -> u128 {
     time.duration_since(UNIX_EPOCH).expect("a clock after 1970").as_millis()
@@ -45,11 +47,19 @@ pub struct Ended {
     pub reason: String,
 }
 
+/// The last attempt of a dead letter; times since midnight.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt {
+    pub began: Duration,
+    /// The dead letter is written.
+    pub settled: Duration,
+}
+
 /// What the outputs and dead letters say, as it comes in.
 pub struct Seen {
     began: Instant,
     samples: Mutex<Vec<Sample>>,
-    ended: Mutex<HashMap<Ended, u64>>,
+    ended: Mutex<HashMap<Ended, Vec<Attempt>>>,
     stop: AtomicBool,
 }
 
@@ -69,10 +79,11 @@ impl Seen {
         self.samples.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// The dead letters of a route, with how many there are of each kind.
-    pub fn ended(&self, route: &str) -> Vec<(Ended, u64)> {
+    /// The dead letters of a route, of each kind.
+    pub fn ended(&self, route: &str) -> Vec<(Ended, Vec<Attempt>)> {
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        ended.iter().filter(|(ended, _)| ended.route == route).map(|(e, n)| (e.clone(), *n)).collect()
+        let of_route = ended.iter().filter(|(ended, _)| ended.route == route);
+        of_route.map(|(ended, attempts)| (ended.clone(), attempts.clone())).collect()
     }
 
     /// Ends what runs.
@@ -124,7 +135,11 @@ impl Seen {
         let text = |name: &str| header(message, name).unwrap_or_default();
         let reason = text("outrigger-reason");
         let ended = Ended { route: text("outrigger-route"), class: text("outrigger-failure-class"), reason };
-        *self.ended.lock().unwrap_or_else(PoisonError::into_inner).entry(ended).or_default() += 1;
+        let began = text("outrigger-last-attempt");
+        let began = time_of_day(&began).unwrap_or_else(|| panic!("a dead letter's attempt began at {began:?}"));
+        let settled = message.timestamp().to_millis().unwrap_or(0).unsigned_abs() % DAY_MILLIS;
+        let attempt = Attempt { began, settled: Duration::from_millis(settled) };
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).entry(ended).or_default().push(attempt);
     }
 
     /// Sends the neighbour's events at this rate until it is stopped; returns how many.
@@ -199,4 +214,14 @@ fn header(message: &BorrowedMessage<'_>, name: &str) -> Option<String> {
     let headers = message.headers()?;
     let found = headers.iter().filter(|header| header.key == name).last()?;
     Some(String::from_utf8_lossy(found.value?).into_owned())
+}
+
+/// Since midnight, of a time in UTC as dead letters have it.
+fn time_of_day(text: &str) -> Option<Duration> {
+    let (_, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let mut parts = time.splitn(3, ':');
+    let mut whole = || parts.next()?.parse::<u32>().ok();
+    let minutes = whole()? * 60 + whole()?;
+    let seconds: f64 = parts.next()?.parse().ok()?;
+    Some(Duration::from_secs(60) * minutes + Duration::from_secs_f64(seconds))
 }

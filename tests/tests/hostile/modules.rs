@@ -37,6 +37,11 @@ impl Modules {
         guest("guest-hostile")
     }
 
+    /// The one that is granted HTTP.
+    pub fn http(&self) -> PathBuf {
+        guest("guest-hostile-http")
+    }
+
     /// A module whose start function traps at once.
     pub fn start_traps(&self) -> PathBuf {
         self.component("start-traps", HANDLER, &format!("(func $start (unreachable)) (start $start) {ANSWER}"))

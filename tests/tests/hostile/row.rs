@@ -2,15 +2,22 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use outrigger_tests::{Kafka, PATIENCE, Running, let_it_last};
+use outrigger_tests::{Manner, PATIENCE, Running, Server, let_it_last};
 
 use crate::attack::{Attack, End};
-use crate::load::{Sample, event, millis, producer, send};
+use crate::load::{Attempt, Ended, Sample, event, millis, producer, send};
 use crate::stage::Stage;
 use crate::table::{Line, Times};
 
 /// How often an attack's events are sent: those that are due by then.
 const STEP: Duration = Duration::from_millis(20);
+
+/// Idle connections that a handler may keep on a worker, as docs/handlers.md says.
+const KEPT: usize = 16;
+
+/// How long connections may take to close once all calls have ended: far less than idle
+/// ones are kept.
+const CLOSED: Duration = Duration::from_secs(5);
 
 /// How long the phases last, and how often they take turns.
 #[derive(Clone, Copy)]
@@ -43,7 +50,11 @@ pub fn measure(stage: &Stage<'_>, sidecar: &mut Running, attacks: &[Attack], pha
         let began = Instant::now();
         let_it_last(phases.alone);
         let attacked = Instant::now();
-        let made = attack(stage.kafka, &stage.attacked, attacks, phases.beside);
+        let lasts = match attacks {
+            [Attack { end: End::TimedOut(timeout), at_once: 2.., .. }] => *timeout,
+            _ => Duration::ZERO,
+        };
+        let made = attack(stage, attacks, phases.beside.max(lasts));
         let ended = Instant::now();
         for (attack, made) in attacks.iter().zip(made) {
             let what = format!("the {made} events of `{}` are settled", attack.name);
@@ -77,46 +88,112 @@ pub fn row(stage: &Stage<'_>, sidecar: &mut Running, attack: &Attack, phases: Ph
     };
     let before = swallowed(sidecar);
     let (alone, beside) = measure(stage, sidecar, std::slice::from_ref(attack), phases);
+    let swallowed = (swallowed(sidecar) - before) as u64;
     let outputs = sidecar.metrics().expect("metrics").sum("outrigger_outputs_total", &[("route", attack.name)]) as u64;
-    let dead = stage.seen.ended(attack.name);
-    let (happened, end, wrong) = match attack.end {
-        End::Failed(class, reason) => {
-            let is_it = |e: &crate::load::Ended| e.class == class && e.reason.contains(reason);
-            let happened = dead.iter().filter(|(ended, _)| is_it(ended)).map(|(_, count)| count).sum();
-            let other = dead.iter().find(|(ended, _)| !is_it(ended));
-            (
-                happened,
-                format!("{class}: {reason}"),
-                other.map(|(e, count)| format!("{count} ended as {}: {}", e.class, e.reason)),
-            )
-        }
-        End::Handled | End::Swallowed => {
-            let other = dead.first();
-            let wrong = other.map(|(e, count)| format!("{count} ended as {}: {}", e.class, e.reason));
-            match attack.end {
-                End::Swallowed => {
-                    let bytes = swallowed(sidecar) - before;
-                    let wrong = wrong.or_else(|| (bytes == 0.0).then(|| "nothing was swallowed".to_owned()));
-                    (outputs, format!("handled; {:.0} KiB swallowed", bytes / 1024.0), wrong)
-                }
-                _ => (outputs, "handled".to_owned(), wrong),
-            }
-        }
-    };
+    let mut found = Found::of(attack, &stage.seen.ended(attack.name), outputs, swallowed);
+    if let (Some(manner), Some(server)) = (attack.server, stage.server(attack)) {
+        found.look_at(server, manner);
+    }
+    let Found { happened, end, wrong } = found;
     Line { what: attack.what, happened, end, wrong, alone, beside, bound: phases.bound(alone.settled) }
 }
 
+/// What came of an attack's calls.
+struct Found {
+    happened: u64,
+    end: String,
+    wrong: Option<String>,
+}
+
+impl Found {
+    /// Goes by the dead letters, the number of outputs and the bytes of log swallowed.
+    fn of(attack: &Attack, dead: &[(Ended, Vec<Attempt>)], outputs: u64, swallowed: u64) -> Found {
+        let (class, reason) = match attack.end {
+            End::Failed(class, reason) => (class, reason.to_owned()),
+            End::TimedOut(timeout) => ("timeout", format!("longer than the timeout of {timeout:?}")),
+            End::Handled | End::Swallowed => ("", String::new()),
+        };
+        let (as_said, other): (Vec<_>, Vec<_>) =
+            dead.iter().partition(|(ended, _)| ended.class == class && ended.reason.contains(&reason));
+        let attempts: Vec<Attempt> = as_said.into_iter().flat_map(|(_, attempts)| attempts).copied().collect();
+        let wrong = other.first().map(|(e, attempts)| format!("{} ended as {}: {}", attempts.len(), e.class, e.reason));
+        let failed = format!("{class}: {reason}");
+        let (happened, end, more) = match attack.end {
+            End::Failed(..) => (attempts.len() as u64, failed, None),
+            End::TimedOut(timeout) => {
+                let (more, problem) = timed_out(&attempts, timeout, attack.at_once);
+                (attempts.len() as u64, failed + &more, problem)
+            }
+            End::Handled => (outputs, "handled".to_owned(), None),
+            End::Swallowed => {
+                let nothing = (swallowed == 0).then(|| "nothing was swallowed".to_owned());
+                (outputs, format!("handled; {} KiB swallowed", swallowed / 1024), nothing)
+            }
+        };
+        Found { happened, end, wrong: wrong.or(more) }
+    }
+
+    /// Goes by what the server saw too: every call asked it, and no connection stays open
+    /// but those that may be used again.
+    fn look_at(&mut self, server: &Server, manner: Manner) {
+        let kept = if manner == Manner::Answers { KEPT } else { 0 };
+        let (requests, open) = (server.requests(), server.wait_closed(kept, CLOSED));
+        self.end = format!("{}; {requests} requests, then {open} connections open", self.end);
+        let wrong = match (requests, open) {
+            _ if open > kept => Some(format!("{open} CONNECTIONS STAY OPEN")),
+            _ if requests < self.happened => Some("VOID: the server was not asked".to_owned()),
+            _ => None,
+        };
+        self.wrong = self.wrong.take().or(wrong);
+    }
+}
+
+/// What is to be said of calls that timed out, and what is wrong: how long they took,
+/// and, if that matters, how many of them were under way at once.
+fn timed_out(attempts: &[Attempt], timeout: Duration, at_once: usize) -> (String, Option<String>) {
+    let mut took: Vec<Duration> = attempts.iter().map(|a| a.settled.saturating_sub(a.began)).collect();
+    took.sort_unstable();
+    let median = took.get(took.len() / 2).copied().unwrap_or_default();
+    // To its dead letter being written, on a machine that may be busy.
+    let late = (median > 2 * timeout).then(|| format!("TOO LATE: after {median:.1?}"));
+    if at_once == 1 {
+        return (String::new(), late);
+    }
+    let most = most_at_once(attempts, timeout);
+    let few = (most < at_once).then(|| format!("VOID: never {at_once} at once"));
+    (format!("; {most} at once"), few.or(late))
+}
+
+/// The most attempts that were under way at once, of those that took so long or longer.
+fn most_at_once(attempts: &[Attempt], took: Duration) -> usize {
+    let mut began: Vec<Duration> = attempts.iter().map(|attempt| attempt.began).collect();
+    began.sort_unstable();
+    let mut first = 0;
+    // Under way as each of them began: those that had begun so long before or less.
+    let under_way = began.iter().enumerate().map(|(n, &latest)| {
+        while began[first] + took <= latest {
+            first += 1;
+        }
+        n + 1 - first
+    });
+    under_way.max().unwrap_or(0)
+}
+
 /// Sends the events of these attacks for a while; how many of each.
-fn attack(kafka: &Kafka, topic: &str, attacks: &[Attack], length: Duration) -> Vec<u64> {
-    let producer = producer(kafka);
+fn attack(stage: &Stage<'_>, attacks: &[Attack], length: Duration) -> Vec<u64> {
+    let producer = producer(stage.kafka);
+    let port = |attack| stage.server(attack).map(|server| format!(" port={}", server.address().port()));
+    let orders: Vec<String> =
+        attacks.iter().map(|attack| format!("{}{}", attack.order, port(attack).unwrap_or_default())).collect();
     let until = millis(SystemTime::now() + length);
     let began = Instant::now();
     let mut made = vec![0_u64; attacks.len()];
     while began.elapsed() < length {
-        for (attack, made) in attacks.iter().zip(&mut made) {
+        for ((attack, order), made) in attacks.iter().zip(&orders).zip(&mut made) {
             while began.elapsed().as_secs_f64() * f64::from(attack.rate) >= *made as f64 {
                 let key = format!("{}-{}", attack.name, *made % u64::from(attack.keys));
-                send(&producer, topic, &event(attack.name, *made, &key, &format!("{} until={until}", attack.order)));
+                let data = format!("{order} until={until}");
+                send(&producer, &stage.attacked, &event(attack.name, *made, &key, &data));
                 *made += 1;
             }
         }

@@ -3,6 +3,9 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use outrigger_tests::Side::Left;
+use outrigger_tests::{exit_code, last_line, table};
+
 /// What is printed at the end.
 #[derive(Default)]
 pub struct Verdicts {
@@ -112,28 +115,13 @@ impl Verdicts {
             let verdict = if check.holds { "holds" } else { "FAILED" };
             [check.what.clone(), check.found.clone(), verdict.to_owned()]
         });
-        print(["tried", "what came of it", "verdict"].map(str::to_owned), rows.collect());
-        println!();
-        print(HEADER.map(str::to_owned), self.lines.iter().map(Line::cells).collect());
-        let all = self.checks.len() + self.lines.len();
+        let header = ["tried", "what came of it", "verdict"].map(|name| (name, Left));
+        println!("{}", table(header, &rows.collect::<Vec<_>>()));
+        let lines: Vec<_> = self.lines.iter().map(Line::cells).collect();
+        println!("{}", table(HEADER.map(|name| (name, Left)), &lines));
         let failed = self.checks.iter().filter(|check| !check.holds).count()
             + self.lines.iter().filter(|line| line.problem().is_some()).count();
-        let verdict = if failed == 0 { "ok" } else { "FAILED" };
-        println!("\ntest result: {verdict}. {} passed; {failed} failed", all - failed);
-        if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-    }
-}
-
-/// A Markdown table, its columns as wide as they must be.
-fn print<const N: usize>(header: [String; N], rows: Vec<[String; N]>) {
-    let all: Vec<[String; N]> = std::iter::once(header).chain(rows).collect();
-    let widths: [usize; N] =
-        std::array::from_fn(|column| all.iter().map(|row| row[column].chars().count()).max().unwrap_or(0));
-    for (n, row) in all.iter().enumerate() {
-        let cells: Vec<String> = row.iter().zip(widths).map(|(text, width)| format!("{text:<width$}")).collect();
-        println!("| {} |", cells.join(" | "));
-        if n == 0 {
-            println!("| {} |", widths.map(|width| "-".repeat(width)).join(" | "));
-        }
+        println!("{}", last_line(self.checks.len() + self.lines.len(), failed));
+        exit_code(failed)
     }
 }

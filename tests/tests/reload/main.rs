@@ -4,7 +4,8 @@
 //! ```text
 //! cargo test --test reload                      the short cut
 //! cargo test --test reload -- --full            with full counts
-//! cargo test --test reload -- --only broken     one part: broken, topics, saved, warm, alternating, distinct
+//! cargo test --test reload -- --only broken     one part
+//! cargo test --test reload -- --list            the parts: broken, topics, saved, warm, alternating, distinct
 //! ```
 //!
 //! Each part prints its figures, and fails where they are not what docs/reload.md says.
@@ -22,7 +23,7 @@ mod warm;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
-use outrigger_tests::Kafka;
+use outrigger_tests::{Kafka, Options, exit_code, last_line};
 
 /// A part: its name, and what it does; `full` asks for the long run.
 type Part = (&'static str, fn(&Kafka, bool));
@@ -37,32 +38,26 @@ const PARTS: [Part; 6] = [
 ];
 
 fn main() -> ExitCode {
-    let (mut full, mut only) = (false, None);
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        match argument.as_str() {
-            "--full" => full = true,
-            "--only" => only = arguments.next(),
-            // `cargo test` passes what it was given to every test binary.
-            "--test-threads" | "--skip" | "--format" | "--color" | "--logfile" => drop(arguments.next()),
-            other if other.starts_with('-') => {}
-            filter => only = Some(filter.to_owned()),
-        }
-    }
-    let wanted: Vec<_> = PARTS.iter().filter(|(name, _)| only.as_deref().is_none_or(|only| only == *name)).collect();
-    if wanted.is_empty() {
-        println!("reload: no part is called {only:?}\n\ntest result: ok. 0 passed; 0 failed");
+    let options = match Options::from_command_line() {
+        Ok(options) => options,
+        Err(code) => return code,
+    };
+    let wanted: Vec<_> = PARTS.iter().filter(|(name, _)| options.names(name)).collect();
+    if options.list {
+        wanted.iter().for_each(|(name, _)| println!("{name}"));
         return ExitCode::SUCCESS;
+    }
+    if wanted.is_empty() {
+        return options.nothing_chosen("reload", "part");
     }
     let kafka = Kafka::start();
     let mut failed = Vec::new();
     for (name, run) in &wanted {
         println!("\n== {name}");
-        if catch_unwind(AssertUnwindSafe(|| run(&kafka, full))).is_err() {
+        if catch_unwind(AssertUnwindSafe(|| run(&kafka, options.full))).is_err() {
             failed.push(*name);
         }
     }
-    let verdict = if failed.is_empty() { "ok" } else { "FAILED" };
-    println!("\ntest result: {verdict}. {} passed; {} failed {failed:?}", wanted.len() - failed.len(), failed.len());
-    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    println!("\n{} {failed:?}", last_line(wanted.len(), failed.len()));
+    exit_code(failed.len())
 }

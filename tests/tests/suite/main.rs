@@ -8,6 +8,7 @@ mod circuits;
 mod compile;
 mod dead_letters;
 mod harness;
+mod http;
 mod keys;
 mod main_job;
 mod map;

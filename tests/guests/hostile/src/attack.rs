@@ -4,9 +4,11 @@ use std::hint::black_box;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
+use guest_common::Order;
+
 use crate::bindings::wasi::clocks::monotonic_clock::subscribe_duration;
 use crate::bindings::wasi::logging::logging::{Level, log};
-use crate::{Answer, Order, made, said};
+use crate::{Answer, made, said};
 
 /// Makes one. Those that end well say so in an output.
 pub fn make(attack: &str, order: &Order) -> Answer {

@@ -1,11 +1,11 @@
 //! A handler that attacks its host: the event says how. Beside it, in the same module,
 //! a neighbour that does honest work.
 //!
-//! An event's data is `KEY=VALUE` pairs with spaces between. `do` names the attack. It
-//! is only made before `until`, Unix time in milliseconds: what is left of a backlog
-//! then ends at once, without an output.
+//! An event's data is an [`Order`]. `do` names the attack. It is only made before
+//! `until`: what is left of a backlog then ends at once, without an output.
 //!
-//! What wasm32 code of Rust cannot do (several memories, growing tables) is in
+//! Attacks by HTTP are in `guest-hostile-http`, which needs a grant to be loaded. What
+//! wasm32 code of Rust cannot do (several memories, growing tables) is in
 //! `tests/tests/hostile/wat`.
 #![cfg(target_arch = "wasm32")]
 // The bindings are generated: their calls across the component's edge are unsafe, and
@@ -13,10 +13,9 @@
 #![allow(unsafe_code, missing_docs, clippy::panic)]
 
 mod attack;
-mod powers;
 mod state;
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use guest_common::{Order, powers};
 
 mod bindings {
     wit_bindgen::generate!({
@@ -44,39 +43,16 @@ type Answer = Result<Vec<Output>, Failure>;
 
 impl Guest for Hostile {
     fn handle(event: Event, delivery: Delivery) -> Answer {
-        let order = Order::of(&event);
+        let order = Order::of(event.data.as_deref());
         match order.text("do") {
             "neighbour" => Ok(vec![output(event, &delivery, work(2_000))]),
-            _ if order.number("until") <= now() => Ok(Vec::new()),
-            "powers" => said(&powers::found(&order)),
+            _ if order.is_over() => Ok(Vec::new()),
+            "powers" => said(&powers::found(order.text("file"), order.number("port") as u16)),
             "leave" => state::leave(),
             "find" => said(&state::found()),
             attack => attack::make(attack, &order),
         }
     }
-}
-
-/// What an event asks for.
-struct Order(String);
-
-impl Order {
-    fn of(event: &Event) -> Order {
-        Order(String::from_utf8_lossy(event.data.as_deref().unwrap_or_default()).into_owned())
-    }
-
-    fn text(&self, name: &str) -> &str {
-        let pairs = self.0.split_whitespace().filter_map(|pair| pair.split_once('='));
-        pairs.into_iter().find(|(key, _)| *key == name).map_or("", |(_, value)| value)
-    }
-
-    fn number(&self, name: &str) -> u64 {
-        self.text(name).parse().unwrap_or(0)
-    }
-}
-
-/// Unix time in milliseconds.
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as u64)
 }
 
 /// Some honest computing: so many rounds of a hash over 64 bytes.

@@ -3,12 +3,11 @@
 #![allow(clippy::panic, reason = "panicking is among the things to probe")]
 #![allow(unsafe_code, reason = "the generated export is an unsafe function")]
 
-use std::fs;
 use std::hint::black_box;
-use std::io::Write;
-use std::net::{TcpStream, ToSocketAddrs, UdpSocket};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
+
+use guest_common::powers;
 
 mod bindings {
     #![allow(missing_docs, reason = "generated")]
@@ -113,7 +112,7 @@ impl Guest for Probe {
                 levels.into_iter().for_each(|level| log(level, "stock", &text(&event)));
                 said("done")
             }
-            "powers" => said(&powers()),
+            "powers" => said(&powers::found("/etc/hostname", 1)),
             "random" => said(&get_random_bytes(number(&event)).len().to_string()),
             other => Err(Failure::Reject(format!("the probe does not know {other:?}"))),
         }
@@ -178,31 +177,4 @@ fn hoard(bytes: usize) -> usize {
 /// Without a frame in linear memory: it is the host's stack that this fills.
 fn recurse(depth: u64, end: u64) -> u64 {
     if depth == end { depth } else { recurse(depth + 1, end).wrapping_mul(depth) ^ depth }
-}
-
-/// What a handler must not have; one word for each, `none` where it has nothing.
-fn powers() -> String {
-    let mut found = Vec::new();
-    let mut probe = |name: &'static str, has: bool| {
-        if has {
-            found.push(name);
-        }
-    };
-    probe("arguments", std::env::args().count() > 0);
-    probe("environment", std::env::vars().count() > 0);
-    let mut line = String::new();
-    probe("stdin", std::io::stdin().read_line(&mut line).is_ok_and(|bytes| bytes > 0));
-    for path in ["/", ".", "/etc/hostname", "/dev/null"] {
-        probe("files", fs::metadata(path).is_ok() || fs::File::open(path).is_ok());
-    }
-    probe("write", fs::write("probe.txt", b"x").is_ok() || fs::create_dir("probe").is_ok());
-    probe(
-        "tcp",
-        TcpStream::connect("127.0.0.1:1").err().is_none_or(|e| e.kind() == std::io::ErrorKind::ConnectionRefused),
-    );
-    probe("udp", UdpSocket::bind("127.0.0.1:0").is_ok());
-    probe("listen", std::net::TcpListener::bind("127.0.0.1:0").is_ok());
-    probe("lookup", "localhost:80".to_socket_addrs().is_ok_and(|mut found| found.next().is_some()));
-    std::io::stdout().flush().unwrap_or_default();
-    if found.is_empty() { "none".into() } else { found.join(" ") }
 }

@@ -1,16 +1,14 @@
 //! Reaching for what a handler must not have.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
 
-use crate::Order;
-
-/// What it could reach, by name; `nothing` where that is nothing.
+/// What the guest could reach, by name; `nothing` where that is nothing.
 ///
-/// `file=PATH` is a file that exists and that it tries to read, `port=N` a port on
-/// loopback where somebody listens for TCP and UDP.
-pub fn found(order: &Order) -> String {
-    let (file, port) = (order.text("file"), order.number("port") as u16);
+/// `file` exists and is tried to be read, `port` is one on loopback, where somebody
+/// listens for TCP and UDP or nobody does.
+pub fn found(file: &str, port: u16) -> String {
     let mut found = Vec::new();
     let mut probe = |name: &'static str, has: bool| {
         if has {
@@ -26,7 +24,10 @@ pub fn found(order: &Order) -> String {
     }
     probe("a new file", fs::write("hostile.txt", b"x").is_ok() || fs::create_dir("hostile").is_ok());
     for host in ["127.0.0.1", "0.0.0.0", "::1"] {
-        probe("tcp", kept(TcpStream::connect((host, port))));
+        let connected = TcpStream::connect((host, port));
+        // A port that refuses was asked.
+        let refused = connected.as_ref().is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused);
+        probe("tcp", refused || kept(connected));
         probe("udp", UdpSocket::bind((host, 0)).is_ok_and(|socket| socket.send_to(b"x", (host, port)).is_ok()));
         probe("a listener", kept(TcpListener::bind((host, 0))));
     }
