@@ -5,22 +5,20 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::middleware::{Next, from_fn_with_state, map_response};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
-use tokio::sync::oneshot;
 
+use crate::digest;
 use crate::manifest::Admin;
-use crate::probes::listener::{Bounded, Limits};
 use crate::reload::{Answer, Handle};
+use crate::server::{self, Limits, Server};
 
 /// A reload is answered once it is over, and compiling a large module takes seconds.
 const LIMITS: Limits = Limits { connections: 8, lifetime: Duration::from_secs(120), request: 16 * 1024 };
@@ -28,17 +26,7 @@ const LIMITS: Limits = Limits { connections: 8, lifetime: Duration::from_secs(12
 /// A server that runs until it is dropped.
 #[derive(Debug)]
 pub struct AdminServer {
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Drop for AdminServer {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            _ = thread.join();
-        }
-    }
+    _server: Server,
 }
 
 /// Binds the address; nothing is served yet.
@@ -46,10 +34,8 @@ impl Drop for AdminServer {
 /// # Errors
 /// If it cannot be bound, with the address in the message.
 pub fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
-    let context = |e: io::Error| io::Error::new(e.kind(), format!("cannot serve the admin API on {addr}: {e}"));
-    let listener = TcpListener::bind(addr).map_err(context)?;
-    listener.set_nonblocking(true).map_err(context)?;
-    tracing::info!(listen = %listener.local_addr().map_err(context)?, "admin API");
+    let listener = server::bind("the admin API", addr)?;
+    tracing::info!(listen = %listener.local_addr()?, "admin API");
     Ok(listener)
 }
 
@@ -58,28 +44,8 @@ pub fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
 /// # Errors
 /// If the thread cannot be started.
 pub fn start(listener: TcpListener, admin: &Admin, reload: Handle) -> io::Result<AdminServer> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (stop, stopped) = oneshot::channel::<()>();
-    let router = router(Sha256::digest(admin.token.reveal()).into(), reload);
-    let serving = async move {
-        let listener = match tokio::net::TcpListener::from_std(listener) {
-            Ok(listener) => Bounded::new(listener, LIMITS),
-            Err(error) => return tracing::error!(%error, "the admin API cannot be served"),
-        };
-        tokio::select! {
-            served = async { axum::serve(listener, router).await } => if let Err(error) = served {
-                tracing::error!(%error, "the admin API is no longer served");
-            },
-            _ = stopped => {}
-        }
-    };
-    let run = move || {
-        runtime.block_on(serving);
-        // A reload that is being waited for ends with the process, not before it.
-        runtime.shutdown_background();
-    };
-    let thread = std::thread::Builder::new().name("admin".into()).spawn(run)?;
-    Ok(AdminServer { stop: Some(stop), thread: Some(thread) })
+    let router = router(digest::of(admin.token.reveal().as_bytes()), reload);
+    Ok(AdminServer { _server: Server::start("admin", listener, router, LIMITS)? })
 }
 
 fn router(token: [u8; 32], reload: Handle) -> Router {
@@ -88,7 +54,6 @@ fn router(token: [u8; 32], reload: Handle) -> Router {
         .route("/v1/reload", post(reloads))
         .fallback(async || StatusCode::NOT_FOUND)
         .layer(from_fn_with_state(token, authorised))
-        .layer(map_response(close))
         .with_state(reload)
 }
 
@@ -126,16 +91,9 @@ async fn authorised(State(token): State<[u8; 32]>, request: Request, next: Next)
 fn is_authorised(token: &[u8; 32], headers: &HeaderMap) -> bool {
     let given = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
     let Some(given) = given.and_then(|value| value.strip_prefix(b"Bearer ")) else { return false };
-    let given: [u8; 32] = Sha256::digest(given).into();
+    let given = digest::of(given);
     let differs = token.iter().zip(given).fold(0, |differs, (a, b)| differs | (a ^ b));
     std::hint::black_box(differs) == 0
-}
-
-async fn close(mut response: Response) -> Response {
-    let headers = response.headers_mut();
-    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }
 
 #[cfg(test)]
@@ -144,7 +102,7 @@ mod tests {
 
     #[test]
     fn only_the_whole_token_counts() {
-        let token: [u8; 32] = Sha256::digest("0123456789abcdef").into();
+        let token = digest::of(b"0123456789abcdef");
         let with = |value: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::AUTHORIZATION, value.parse().unwrap());

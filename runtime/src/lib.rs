@@ -38,3 +38,4 @@ pub mod manifest;
 pub mod metrics;
 pub mod probes;
 pub mod reload;
+mod server;

@@ -11,7 +11,7 @@ struct Served {
 }
 
 fn served() -> Served {
-    served_with(Limits::DEFAULT)
+    served_with(LIMITS)
 }
 
 fn served_with(limits: Limits) -> Served {
@@ -101,7 +101,7 @@ fn a_request_too_large_is_cut_off() {
 
 #[test]
 fn connections_that_linger_make_room_when_their_time_is_up() {
-    let served = served_with(Limits { connections: 2, lifetime: Duration::from_millis(300), ..Limits::DEFAULT });
+    let served = served_with(Limits { connections: 2, lifetime: Duration::from_millis(300), ..LIMITS });
     let lingering = [served.connect(), served.connect(), served.connect()];
     assert_eq!(served.request("GET", "/livez").0, 200);
     drop(lingering);

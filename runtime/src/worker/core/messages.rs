@@ -130,7 +130,7 @@ impl Core {
         let in_flight = &mut self.messages[token.key as usize];
         match (in_flight.channel, ack) {
             (_, Ack::Written) => {
-                let done = self.take_message(token);
+                let done = self.take_message(token.key as usize);
                 self.written(done);
             }
             // At once, and neither trouble nor a failed attempt: the others of its batch may be the reason.
@@ -145,7 +145,7 @@ impl Core {
             // Published again without an end: the record waits with it, its position does not pass it.
             (Channel::Outputs, Ack::Unknown(reason)) => self.publish_again(token, reason),
             (Channel::Outputs, Ack::TooLarge(reason) | Ack::Refused(reason)) => {
-                let done = self.take_message(token);
+                let done = self.take_message(token.key as usize);
                 let topic = &done.message.topic;
                 self.output_done(
                     done.run,
@@ -169,8 +169,9 @@ impl Core {
         }
     }
 
-    pub(super) fn take_message(&mut self, token: Token) -> InFlight {
-        let done = self.messages.remove(token.key as usize);
+    /// Takes a message out, with all that is counted of it.
+    pub(super) fn take_message(&mut self, key: usize) -> InFlight {
+        let done = self.messages.remove(key);
         self.message_bytes -= done.message.size();
         Desk::lighten(&mut self.desks, &done);
         if done.troubles > 0 {
@@ -242,12 +243,7 @@ impl Core {
     }
 
     pub(super) fn forget_message(&mut self, key: usize) {
-        let message = self.messages.remove(key);
-        self.message_bytes -= message.message.size();
-        Desk::lighten(&mut self.desks, &message);
-        if message.troubles > 0 {
-            self.troubled(message.channel, -1);
-        }
+        let message = self.take_message(key);
         if let Some(partition) = self.partition(message.run.slot) {
             partition.active -= 1;
         }

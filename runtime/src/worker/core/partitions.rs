@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::desk::Desk;
+use super::messages::InFlight;
 use super::{Core, Parked};
 use crate::worker::account::Account;
 use crate::worker::effect::{Effect, RunId, Slot};
@@ -28,9 +29,7 @@ impl Core {
         let Some(partition) = self.partition(slot) else { return };
         partition.draining = true;
         // A message that waits to be published again would hold the drain up for nothing.
-        let waiting: Vec<usize> =
-            self.messages.iter().filter(|(_, m)| m.run.slot == slot && m.waiting).map(|(k, _)| k).collect();
-        for key in waiting {
+        for key in self.keys_of_messages(|message| message.run.slot == slot && message.waiting) {
             self.forget_message(key);
         }
         self.check_drained(slot);
@@ -63,20 +62,18 @@ impl Core {
             desk.ready.retain(|run| !gone(run));
         }
         self.stranded.retain(|run| !gone(run));
-        let (stuck, message_bytes, desks) = (&mut self.stuck, &mut self.message_bytes, &mut self.desks);
-        self.messages.retain(|_, message| {
-            if gone(&message.run) {
-                Desk::lighten(desks, message);
-                *message_bytes -= message.message.size();
-                stuck[message.channel as usize].0 -= usize::from(message.troubles > 0);
-            }
-            !gone(&message.run)
-        });
+        for key in self.keys_of_messages(|message| gone(&message.run)) {
+            self.take_message(key);
+        }
         let messages = &self.messages;
         self.parked.retain(|parked| match parked {
             Parked::Attempt(run) => !gone(run),
             Parked::Publish(token) => messages.get(token.key as usize).is_some_and(|m| m.tag == token.tag),
         });
+    }
+
+    fn keys_of_messages(&self, which: impl Fn(&InFlight) -> bool) -> Vec<usize> {
+        self.messages.iter().filter(|(_, message)| which(message)).map(|(key, _)| key).collect()
     }
 
     pub(super) fn check_drained(&mut self, slot: Slot) {

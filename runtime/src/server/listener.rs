@@ -25,21 +25,15 @@ pub(crate) struct Limits {
     pub request: usize,
 }
 
-impl Limits {
-    /// Probes send a few hundred bytes, and neither they nor a scrape wait for longer.
-    pub(super) const DEFAULT: Limits =
-        Limits { connections: 32, lifetime: Duration::from_secs(10), request: 16 * 1024 };
-}
-
 /// See the module.
-pub(crate) struct Bounded {
+pub(super) struct Bounded {
     listener: TcpListener,
     limits: Limits,
     places: Arc<Semaphore>,
 }
 
 impl Bounded {
-    pub(crate) fn new(listener: TcpListener, limits: Limits) -> Bounded {
+    pub(super) fn new(listener: TcpListener, limits: Limits) -> Bounded {
         Bounded { listener, limits, places: Arc::new(Semaphore::new(limits.connections)) }
     }
 }
@@ -62,7 +56,7 @@ impl Listener for Bounded {
 }
 
 /// A connection that fails once it is too old or has sent too much.
-pub(crate) struct Connection {
+pub(super) struct Connection {
     stream: TcpStream,
     deadline: Pin<Box<Sleep>>,
     left: usize,
