@@ -1,19 +1,22 @@
-//! Makes what a guest copies and fills interruptible: bulk memory instructions in chunks.
+//! Makes what a guest copies and fills interruptible: bulk instructions in chunks.
 //!
-//! One `memory.fill`, `memory.copy` or `memory.init` is one call into wasmtime's runtime,
-//! however long, and no epoch tick ends it. So before a module is compiled, each of them
-//! whose length may exceed [`CHUNK`] becomes a `call` of a function that is appended to the
-//! module (`helper`): that one works in a loop, a chunk at a time, and wasmtime looks at the
-//! epoch at the head of every loop. What a guest sees is the same: memory, traps, results.
+//! One `memory.fill`, `memory.copy`, `memory.init` or `table.copy` runs to its end, however
+//! long it is, and no epoch tick ends it. So before a module is compiled, each of them whose
+//! length is not known to be short becomes a choice (`body`): up to [`BYTES`] or [`ELEMENTS`]
+//! it is as before, and what is longer is a `call` of a function that is appended to the
+//! module (`helper`, `chunks`). That one works in a loop, a chunk at a time, and wasmtime
+//! looks at the epoch at the head of every loop. What a guest sees is the same: memory,
+//! tables, traps, results.
 //!
 //! In: the bytes of a component or of a core module. Out: the same with some places
 //! replaced (`splice`); whatever is not named here is copied bit by bit. In each core module
-//! (`module`) these are the bodies that hold such an instruction (`body`), what is appended
-//! to the sections of types, functions and code, and the lengths that this changes. No index
-//! changes. The length of an instruction does not change either, but in modules of more than
-//! 16,384 functions, so that offsets into the code section in custom sections stay right.
+//! (`module`) these are the bodies that hold such an instruction, what is appended to the
+//! sections of types, functions and code, and the lengths that this changes. No index
+//! changes. Offsets into the code do, so what debuggers read in custom sections (DWARF) is
+//! right for the file alone; nothing here reads it.
 
 mod body;
+mod chunks;
 mod helper;
 mod module;
 mod splice;
@@ -32,7 +35,11 @@ pub(super) const VERSION: u32 = 1;
 
 /// The most bytes that one instruction copies or fills, the size of a page of memory: some
 /// microseconds, beside which the loop around it costs nothing.
-const CHUNK: u32 = 64 * 1024;
+const BYTES: u32 = 64 * 1024;
+
+/// The most elements of a table that one instruction copies. One that is read for the first
+/// time takes a tenth of a microsecond and more.
+const ELEMENTS: u32 = 1024;
 
 /// How deep components may be nested. Those that tools compose have a level or two.
 const DEPTH: u32 = 100;
@@ -52,7 +59,7 @@ pub(super) enum Unreadable {
     Refused(&'static str),
 }
 
-/// The same component or core module with its bulk memory instructions in chunks; borrowed
+/// The same component or core module with its bulk instructions in chunks; borrowed
 /// where there are none. Takes time and memory in proportion to the length of `binary`.
 ///
 /// # Errors

@@ -3,12 +3,13 @@
 use std::mem::replace;
 
 use wasmparser::{
-    BinaryReader, FunctionBody, ImportSectionReader, MemorySectionReader, MemoryType, TypeRef, TypeSectionReader,
+    BinaryReader, CompositeInnerType, FunctionBody, FunctionSectionReader, ImportSectionReader, MemorySectionReader,
+    MemoryType, TableSectionReader, TableType, TypeRef, TypeSectionReader,
 };
 
-use super::helper::{Helpers, Parameters};
-use super::splice::{Section, Splice, leb_width, sections, write_leb};
-use super::{Unreadable, body, helper};
+use super::helper::Helpers;
+use super::splice::{Section, Splice, sections, write_leb};
+use super::{Unreadable, body};
 
 /// The sections that decide what is written. A module has each at most once.
 #[derive(Default)]
@@ -16,6 +17,7 @@ struct Sections<'a> {
     types: Option<Section<'a>>,
     imports: Option<Section<'a>>,
     functions: Option<Section<'a>>,
+    tables: Option<Section<'a>>,
     memories: Option<Section<'a>>,
     code: Option<Section<'a>>,
 }
@@ -29,6 +31,7 @@ impl<'a> Sections<'a> {
                 1 => &mut all.types,
                 2 => &mut all.imports,
                 3 => &mut all.functions,
+                4 => &mut all.tables,
                 5 => &mut all.memories,
                 10 => &mut all.code,
                 _ => continue,
@@ -52,97 +55,119 @@ pub fn rewrite(reader: BinaryReader<'_>, splices: &mut Vec<Splice>) -> Result<u6
     let (Some(types), Some(functions)) = (&all.types, &all.functions) else {
         return Err(Unreadable::Refused("a module has code and no functions"));
     };
-    let (imported, memories) = index_spaces(&all)?;
-    let defined = functions.content.clone().read_var_u32()?;
-    let first = imported.checked_add(defined).ok_or(Unreadable::Refused("too many functions"))?;
-
-    let mut helpers = Helpers::new(first);
-    let longer = bodies(code, &mut helpers, splices)?;
-    let Ok(count @ 1..) = u32::try_from(helpers.in_order().len()) else { return Ok(0) };
-
-    let mut parameters = Vec::new();
-    let mut codes = Vec::new();
-    for &bulk in helpers.in_order() {
-        parameters.push(helper::write(&mut codes, bulk, &memories)?);
+    let types_of_functions = FunctionSectionReader::new(functions.content.clone())?;
+    let indices = Indices::read(&all, types_of_functions.count())?;
+    let parameters = parameters(types)?;
+    let mut helpers = Helpers::new(&indices, parameters.len() as u32);
+    let longer = bodies(code, types_of_functions, &parameters, &mut helpers, splices)?;
+    if longer == 0 {
+        return Ok(0);
     }
-    let (new_types, type_items, function_items) = declare(&parameters, count_types(types)?)?;
-    Ok(types.append(new_types, type_items, 0, splices)?
-        + functions.append(count, function_items, 0, splices)?
-        + code.append(count, codes, longer, splices)?)
+    let [new_types, new_functions, new_code] = helpers.items()?;
+    Ok(types.append(new_types, 0, splices)?
+        + functions.append(new_functions, 0, splices)?
+        + code.append(new_code, longer, splices)?)
 }
 
-/// How many functions are imported, and all memories, imported ones first.
-fn index_spaces(all: &Sections<'_>) -> Result<(u32, Vec<MemoryType>), Unreadable> {
-    let (mut functions, mut memories) = (0, Vec::new());
-    if let Some(imports) = &all.imports {
-        // The section's count of imports, or what it says of groups of them, has 32 bits, and
-        // each import takes a byte at least: this does not overflow.
-        for import in ImportSectionReader::new(imports.content.clone())?.into_imports() {
-            match import?.ty {
-                TypeRef::Func(_) | TypeRef::FuncExact(_) => functions += 1,
-                TypeRef::Memory(memory) => memories.push(memory),
-                TypeRef::Table(_) | TypeRef::Global(_) | TypeRef::Tag(_) => {}
+/// What instructions name by index: what is imported comes first, then what is defined.
+pub struct Indices {
+    /// How many functions.
+    pub functions: u32,
+    /// All memories.
+    pub memories: Vec<Kind>,
+    /// All tables.
+    pub tables: Vec<Kind>,
+}
+
+/// A kind of memory or table.
+#[derive(Clone, Copy)]
+pub struct Kind {
+    /// Whether its addresses have 64 bits.
+    pub wide: bool,
+    /// The size of a memory's page in bytes, as the power of two; `None`: it is a table.
+    pub page: Option<u32>,
+}
+
+impl Indices {
+    fn read(all: &Sections<'_>, defined: u32) -> Result<Indices, Unreadable> {
+        let mut indices = Indices { functions: defined, memories: Vec::new(), tables: Vec::new() };
+        if let Some(imports) = &all.imports {
+            for import in ImportSectionReader::new(imports.content.clone())?.into_imports() {
+                match import?.ty {
+                    TypeRef::Func(_) | TypeRef::FuncExact(_) => {
+                        let more = indices.functions.checked_add(1);
+                        indices.functions = more.ok_or(Unreadable::Refused("too many functions"))?;
+                    }
+                    TypeRef::Memory(memory) => indices.memory(memory),
+                    TypeRef::Table(table) => indices.table(table),
+                    TypeRef::Global(_) | TypeRef::Tag(_) => {}
+                }
             }
         }
-    }
-    if let Some(section) = &all.memories {
-        for memory in MemorySectionReader::new(section.content.clone())? {
-            memories.push(memory?);
+        if let Some(section) = &all.memories {
+            for memory in MemorySectionReader::new(section.content.clone())? {
+                indices.memory(memory?);
+            }
         }
+        if let Some(section) = &all.tables {
+            for table in TableSectionReader::new(section.content.clone())? {
+                indices.table(table?.ty);
+            }
+        }
+        Ok(indices)
     }
-    Ok((functions, memories))
+
+    fn memory(&mut self, ty: MemoryType) {
+        self.memories.push(Kind { wide: ty.memory64, page: Some(ty.page_size_log2()) });
+    }
+
+    fn table(&mut self, ty: TableType) {
+        self.tables.push(Kind { wide: ty.table64, page: None });
+    }
 }
 
-/// The number of types: each item of the section is a group of one or more.
-fn count_types(types: &Section<'_>) -> Result<u32, Unreadable> {
-    let mut count = 0_u32;
+/// How many parameters each type has, one that is no function's having none.
+fn parameters(types: &Section<'_>) -> Result<Vec<u32>, Unreadable> {
+    let mut all = Vec::new();
+    // Each item of the section is a group of one type or more.
     for group in TypeSectionReader::new(types.content.clone())? {
-        let types = u32::try_from(group?.types().len()).ok();
-        count = types.and_then(|types| count.checked_add(types)).ok_or(Unreadable::Refused("too many types"))?;
+        all.extend(group?.types().map(|ty| match &ty.composite_type.inner {
+            CompositeInnerType::Func(function) => function.params().len() as u32,
+            _ => 0,
+        }));
     }
-    Ok(count)
+    Ok(all)
 }
 
-/// Rewrites the bodies that hold bulk memory instructions; gives the number of bytes by which
-/// they grow.
-fn bodies(code: &Section<'_>, helpers: &mut Helpers, splices: &mut Vec<Splice>) -> Result<u64, Unreadable> {
+/// Rewrites the bodies that hold bulk instructions; gives the number of bytes by which
+/// they grow, which is 0 only if there are none.
+fn bodies(
+    code: &Section<'_>,
+    types: FunctionSectionReader<'_>,
+    parameters: &[u32],
+    helpers: &mut Helpers<'_>,
+    splices: &mut Vec<Splice>,
+) -> Result<u64, Unreadable> {
+    /// What a number of 32 bits takes, at most.
+    const LONGEST_LEB: usize = 5;
+
     let mut reader = code.content.clone();
     let mut longer = 0;
-    for _ in 0..reader.read_var_u32()? {
+    if reader.read_var_u32()? != types.count() {
+        return Err(Unreadable::Refused("a module has not as many functions as it declares"));
+    }
+    for ty in types {
         let length_at = reader.original_position();
         let content = reader.read_reader()?;
         let range = content.range();
-        let Some(body) = body::rewrite(&FunctionBody::new(content), helpers)? else { continue };
+        let parameters = *parameters.get(ty? as usize).ok_or(Unreadable::Refused("there is no such type"))?;
+        let Some(body) = body::rewrite(&FunctionBody::new(content), parameters, helpers)? else { continue };
         let length = u32::try_from(body.len()).map_err(|_| Unreadable::Refused("a function is too long"))?;
-        let width = range.start - length_at;
-        let mut with = Vec::with_capacity(leb_width(length).max(width) + body.len());
-        write_leb(&mut with, length, width);
+        let mut with = Vec::with_capacity(LONGEST_LEB + body.len());
+        write_leb(&mut with, length, range.start - length_at);
         with.extend(body);
         longer += (with.len() - (range.end - length_at)) as u64;
         splices.push(Splice { range: length_at..range.end, with });
     }
     Ok(longer)
-}
-
-/// What is appended to the types, with its number, and to the functions. `first`: the index
-/// of the first new type. One type serves all helpers that take the same.
-fn declare(parameters: &[Parameters], first: u32) -> Result<(u32, Vec<u8>, Vec<u8>), Unreadable> {
-    use wasm_encoder::Encode as _;
-    const FUNCTION: u8 = 0x60;
-
-    // As many as there are ways to combine two types three times, at most.
-    let mut distinct: Vec<Parameters> = Vec::new();
-    let (mut types, mut functions) = (Vec::new(), Vec::new());
-    for taken in parameters {
-        let place = distinct.iter().position(|known| known == taken).unwrap_or_else(|| {
-            types.push(FUNCTION);
-            taken.encode(&mut types);
-            types.push(0);
-            distinct.push(*taken);
-            distinct.len() - 1
-        });
-        let index = u32::try_from(place).ok().and_then(|place| first.checked_add(place));
-        write_leb(&mut functions, index.ok_or(Unreadable::Refused("too many types"))?, 1);
-    }
-    Ok((distinct.len() as u32, types, functions))
 }

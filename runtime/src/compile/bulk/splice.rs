@@ -6,6 +6,7 @@ use std::ops::Range;
 use wasmparser::BinaryReader;
 
 use super::Unreadable;
+use super::helper::Items;
 
 /// Replaces a part of a binary. An empty range inserts.
 #[derive(Debug)]
@@ -78,18 +79,18 @@ impl Section<'_> {
 
     /// Appends items to a section that is a number of items and the items, and whose items
     /// have grown by `by` bytes. Gives the number of bytes that all of the section grows by.
-    pub fn append(&self, count: u32, items: Vec<u8>, by: u64, splices: &mut Vec<Splice>) -> Result<u64, Unreadable> {
+    pub fn append(&self, items: Items, by: u64, splices: &mut Vec<Splice>) -> Result<u64, Unreadable> {
         let mut reader = self.content.clone();
-        let now =
-            reader.read_var_u32()?.checked_add(count).ok_or(Unreadable::Refused("a section has too many items"))?;
+        let now = reader.read_var_u32()?.checked_add(items.count);
+        let now = now.ok_or(Unreadable::Refused("a section has too many items"))?;
         let first = reader.original_position();
         let width = first - self.content.range().start;
         let mut counted = Vec::new();
         write_leb(&mut counted, now, width);
-        let by = by + items.len() as u64 + (counted.len() - width) as u64;
+        let by = by + items.bytes.len() as u64 + (counted.len() - width) as u64;
         let end = self.content.range().end;
         let longer = self.replace_head(by, first, counted, splices)?;
-        splices.push(Splice { range: end..end, with: items });
+        splices.push(Splice { range: end..end, with: items.bytes });
         Ok(by + longer)
     }
 
@@ -120,9 +121,4 @@ pub fn write_leb(out: &mut Vec<u8>, mut number: u32, width: usize) {
         }
         out.push(low | 0x80);
     }
-}
-
-/// The number of bytes that a number takes as LEB128, at least.
-pub fn leb_width(number: u32) -> usize {
-    (32 - (number | 1).leading_zeros()).div_ceil(7) as usize
 }

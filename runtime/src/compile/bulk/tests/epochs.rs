@@ -1,51 +1,54 @@
 //! How much is copied or filled between two chances to be interrupted.
 
-use wasmtime::{Instance, Memory, Module, Store, UpdateDeadline};
+use wasmtime::{AsContextMut, Extern, Instance, Memory, Module, Store, UpdateDeadline};
 
 use super::*;
 
 /// What is seen at each chance.
 #[derive(Default)]
 struct Seen {
-    memory: Option<Memory>,
+    place: Option<Extern>,
     before: Vec<u8>,
-    /// How many bytes changed between two chances, at most.
+    /// How many bytes or elements changed between two chances, at most.
     most: usize,
     /// How many changed in all.
     all: usize,
 }
 
-impl Seen {
-    fn look(&mut self, now: &[u8]) {
-        let changed = self.before.iter().zip(now).filter(|(before, now)| before != now).count();
-        self.most = self.most.max(changed);
-        self.all += changed;
-        self.before = now.to_vec();
-    }
+/// The bytes of a memory, or for each element of a table whether it is there.
+fn look(mut store: impl AsContextMut<Data = Seen>) {
+    let now: Vec<u8> = match store.as_context().data().place.clone() {
+        Some(Extern::Memory(memory)) => memory.data(&store).to_vec(),
+        Some(Extern::Table(table)) => {
+            (0..table.size(&store)).map(|index| u8::from(!table.get(&mut store, index).unwrap().is_null())).collect()
+        }
+        _ => return,
+    };
+    let mut store = store.as_context_mut();
+    let seen = store.data_mut();
+    let changed = seen.before.iter().zip(&now).filter(|(before, now)| before != now).count();
+    seen.most = seen.most.max(changed);
+    seen.all += changed;
+    seen.before = now;
 }
 
-/// Runs the function `run` with an epoch that always ends: the most bytes that changed between
-/// two looks at it, and all that changed.
+/// Runs the function `run` with an epoch that always ends: the most that changed in the memory
+/// or table `m` between two looks at it, and all that changed.
 fn most(module: &[u8]) -> (usize, usize) {
     let engine = engine();
     let module = Module::new(&engine, module).unwrap();
     let mut store = Store::new(&engine, Seen::default());
-    store.epoch_deadline_callback(|mut store| {
-        if let Some(memory) = store.data().memory {
-            let (now, seen) = memory.data_and_store_mut(&mut store);
-            seen.look(now);
-        }
+    store.epoch_deadline_callback(|store| {
+        look(store);
         Ok(UpdateDeadline::Continue(0))
     });
     store.set_epoch_deadline(0);
     let instance = Instance::new(&mut store, &module, &[]).unwrap();
-    let memory = instance.get_memory(&mut store, "m").unwrap();
-    store.data_mut().memory = Some(memory);
-    store.data_mut().before = memory.data(&store).to_vec();
+    store.data_mut().place = instance.get_export(&mut store, "m");
+    look(&mut store);
     instance.get_typed_func::<(), ()>(&mut store, "run").unwrap().call(&mut store, ()).unwrap();
-    let (now, seen) = memory.data_and_store_mut(&mut store);
-    seen.look(now);
-    (seen.most, seen.all)
+    look(&mut store);
+    (store.data().most, store.data().all)
 }
 
 #[test]
@@ -75,6 +78,20 @@ fn no_more_than_a_chunk_between_two_chances() {
         ));
         assert_eq!(most(&module), (count, count), "{name}: as it is, all at once");
         assert_eq!(most(&chunked(&module)), (65_536, count), "{name}");
+    }
+}
+
+#[test]
+fn no_more_elements_than_a_chunk_between_two_chances() {
+    let functions = "$f ".repeat(5000);
+    for (to, from) in [(3, 5), (5, 3)] {
+        let module = wat(&format!(
+            r#"(module (func $f) (table $m (export "m") 6000 funcref) (table $from i64 6000 funcref)
+            (elem (table $from) (i64.const {from}) func {functions})
+            (func (export "run") (table.copy $m $from (i32.const {to}) (i64.const {from}) (i32.const 5000))))"#
+        ));
+        assert_eq!(most(&module), (5000, 5000), "as it is, all at once");
+        assert_eq!(most(&chunked(&module)), (1024, 5000));
     }
 }
 

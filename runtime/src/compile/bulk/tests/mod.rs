@@ -4,6 +4,7 @@
 mod bytes;
 mod epochs;
 mod same;
+mod tables;
 
 use wasmtime::{Config, Engine};
 

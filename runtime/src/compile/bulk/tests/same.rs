@@ -16,17 +16,17 @@ const WIDE: [u64; 6] =
     [0x1_0000_0000, 0x1_0000_0001, i64::MAX as u64, 1 << 63, 0xffff_ffff_ffff_0000, 0xffff_ffff_ffff_ffff];
 
 /// A module as it is and in chunks, given the same calls.
-struct Both {
+pub(super) struct Both {
     sides: [(Store<()>, Instance); 2],
     /// What memories begin each call with.
     noise: Vec<u8>,
-    traps: usize,
-    calls: usize,
+    pub traps: usize,
+    pub calls: usize,
 }
 
 impl Both {
     #[track_caller]
-    fn of(text: &str) -> Both {
+    pub fn of(text: &str) -> Both {
         let module = wat(text);
         let chunked = chunked(&module);
         let engine = engine();
@@ -48,7 +48,7 @@ impl Both {
 
     /// Calls a function on both sides and compares all that can be seen.
     #[track_caller]
-    fn call(&mut self, name: &str, operands: &[u64]) {
+    pub fn call(&mut self, name: &str, operands: &[u64]) {
         let noise = &self.noise;
         let [original, chunked] = self.sides.each_mut().map(|(store, instance)| {
             for memory in Both::memories(store, *instance) {
@@ -74,7 +74,7 @@ impl Both {
 
     /// Both traps and effects have been seen, many of each.
     #[track_caller]
-    fn saw_both(&self) {
+    pub fn saw_both(&self) {
         assert!(self.traps > 50 && self.calls - self.traps > 10, "{} traps of {} calls", self.traps, self.calls);
     }
 
@@ -100,7 +100,7 @@ fn operands(wide: bool) -> Vec<u64> {
     [&AROUND[..], &NARROW, more].concat()
 }
 
-const INDICES: [(&str, bool); 2] = [("i32", false), ("i64", true)];
+pub(super) const INDICES: [(&str, bool); 2] = [("i32", false), ("i64", true)];
 
 #[test]
 fn filling() {
@@ -270,6 +270,32 @@ fn segments_that_are_passive_active_or_dropped() {
         calls(&mut both);
         assert!(both.calls - both.traps < effects + effects / 2, "dropped: nothing but nothing is left");
     }
+}
+
+/// A local is added for the length: it must be none of those that are there.
+#[test]
+fn the_locals_of_a_function_keep_their_values() {
+    let mut both = Both::of(
+        r#"(module (memory (export "a") 3) (memory (export "b") i64 3)
+        (func (export "locals") (param i32 i64 i32 i64) (result i32 i64 i32 i64 i32 f64 i64 i32)
+            (local i32 i32) (local f64) (local i64 i32)
+            (local.set 4 (i32.const 44)) (local.set 6 (f64.const 6.5)) (local.set 7 (i64.const 77)) (local.set 8 (i32.const 88))
+            (memory.fill 0 (i32.const 9) (local.get 8) (local.get 0))
+            (if (local.get 2) (then
+                (memory.fill 1 (i64.const 9) (local.get 4) (local.get 1))
+                (memory.copy 1 0 (local.get 7) (local.get 4) (local.get 2))
+                (loop $again
+                    (memory.copy 1 1 (i64.const 1) (i64.const 0) (local.tee 3 (i64.sub (local.get 3) (i64.const 60000))))
+                    (br_if $again (i64.gt_s (local.get 3) (i64.const 60000))))))
+            (local.get 0) (local.get 1) (local.get 2) (local.get 3)
+            (local.get 4) (local.get 6) (local.get 7) (local.get 8)))"#,
+    );
+    for narrow in [0, 1, 65_536, 65_537, 150_000] {
+        for wide in [60_000, 65_537, 125_537, 150_000] {
+            both.call("locals", &[narrow, wide, narrow / 2, wide]);
+        }
+    }
+    assert_eq!((both.traps, both.calls), (0, 20));
 }
 
 /// One memory under two indices: what looks like two memories overlaps.
