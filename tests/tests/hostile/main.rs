@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     };
     let attacks: Vec<_> = attack::all().into_iter().filter(|attack| options.names(attack.name)).collect();
     if options.list {
-        attacks.iter().for_each(|attack| println!("{:12} {}", attack.name, attack.what));
+        attacks.iter().for_each(|attack| println!("{:14} {}", attack.name, attack.what));
         return ExitCode::SUCCESS;
     }
     if attacks.is_empty() {
