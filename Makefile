@@ -23,7 +23,7 @@ demo: build examples ## Watch events flow through sandboxed handlers; needs no K
 test: need-tests build guests examples ## Run all tests: on real Apache Kafka too, with the short faults and hostile handlers
 	OUTRIGGER_BIN=$(OUTRIGGER) $(CARGO) test --workspace
 
-faults: need-tests build guests ## Do harm on real Kafka for over an hour, print a table; ONLY=kill: one row; JOBS=2: at a time
+faults: need-tests build guests ## Do harm on real Kafka for 45 minutes, print a table; ONLY=kill: one row; JOBS=1: one at a time
 	OUTRIGGER_BIN=$(OUTRIGGER) $(CARGO) test --workspace --test faults -- --full --jobs $(or $(JOBS),2) $(ONLY:%=--only %)
 
 hostile: need-tests build guests ## Run hostile handlers beside a neighbour on real Kafka, print a table; ONLY=loop: one

@@ -18,7 +18,7 @@ use super::load::Module;
 use super::meter::Meter;
 use super::output_log::Log;
 use super::outputs;
-use super::reclaim::Reclaimer;
+use super::reclaim::{LARGE, Reclaimer};
 
 /// Component handles that an instance may hold at a time.
 const HANDLES: usize = 1024;
@@ -48,7 +48,7 @@ impl DerefMut for Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        if let Some(store) = self.store.take() {
+        if let Some(store) = self.store.take().filter(|store| store.data().memory.used() >= LARGE) {
             self.reclaimer.drop_store(store);
         }
     }
