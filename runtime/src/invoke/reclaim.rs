@@ -48,13 +48,13 @@ impl<T: Send + 'static> Reclaimer<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::sync::mpsc::Receiver;
     use std::time::{Duration, Instant};
 
     use super::*;
 
     /// Says on which thread it is dropped, and then waits.
-    struct Told(Sender<Option<String>>, Receiver<()>);
+    struct Told(SyncSender<Option<String>>, Receiver<()>);
 
     impl Drop for Told {
         fn drop(&mut self) {
@@ -67,13 +67,13 @@ mod tests {
     #[test]
     fn a_store_is_dropped_on_the_thread_if_it_is_free_and_here_if_not() {
         let reclaimer = Reclaimer::start().unwrap();
-        let (names, dropped) = channel();
+        let (names, dropped) = sync_channel(1);
         let elsewhere = Some("reclaim".to_owned());
         // The thread may not have begun yet; what comes before is dropped here.
         let until = Instant::now() + Duration::from_secs(10);
         let busy = loop {
             assert!(Instant::now() < until, "the thread takes nothing");
-            let (wait, waits) = channel();
+            let (wait, waits) = sync_channel(1);
             match reclaimer.to.try_send(Told(names.clone(), waits)) {
                 Ok(()) => break wait,
                 Err(back) => drop((wait, back)),
@@ -81,7 +81,7 @@ mod tests {
             assert_ne!(dropped.recv().unwrap(), elsewhere);
         };
         assert_eq!(dropped.recv().unwrap(), elsewhere);
-        let (wait, waits) = channel();
+        let (wait, waits) = sync_channel(1);
         drop(wait);
         reclaimer.drop_store(Told(names, waits));
         assert_ne!(dropped.recv().unwrap(), elsewhere, "it is still busy with the first");
