@@ -1,7 +1,7 @@
 //! A handler that attacks by HTTP, its host and the servers that it may reach: the event
 //! says how.
 //!
-//! An event's data is an [`Order`]. `do` names the attack, `port` is the server's on
+//! An event's data is an `Order` (`guest-common`). `do` names the attack, `port` is the server's on
 //! loopback. It is only made before `until`: what is left of a backlog then ends at once,
 //! without an output.
 #![cfg(target_arch = "wasm32")]

@@ -1,7 +1,7 @@
 //! A handler that attacks its host: the event says how. Beside it, in the same module,
 //! a neighbour that does honest work.
 //!
-//! An event's data is an [`Order`]. `do` names the attack. It is only made before
+//! An event's data is an `Order` (`guest-common`). `do` names the attack. It is only made before
 //! `until`: what is left of a backlog then ends at once, without an output.
 //!
 //! Attacks by HTTP are in `guest-hostile-http`, which needs a grant to be loaded. What
