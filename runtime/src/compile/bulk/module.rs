@@ -1,7 +1,5 @@
 //! One core module: which of its sections change, and how.
 
-use std::mem::replace;
-
 use wasmparser::{
     BinaryReader, CompositeInnerType, FunctionBody, FunctionSectionReader, ImportSectionReader, MemorySectionReader,
     MemoryType, TableSectionReader, TableType, TypeRef, TypeSectionReader,
@@ -36,7 +34,7 @@ impl<'a> Sections<'a> {
                 10 => &mut all.code,
                 _ => continue,
             };
-            if replace(place, Some(section)).is_some() {
+            if place.replace(section).is_some() {
                 return Err(Unreadable::Refused("a module has two sections of one kind"));
             }
         }
