@@ -119,13 +119,18 @@ fn a_call_over_the_concurrency_is_busy_and_nobody_failed() {
 
 #[test]
 fn a_call_without_a_free_slot_is_busy_and_goes_through_later() {
+    // One slot more than instances: for the one that is being dropped.
     let module = Engine::new(Sizing { instances: 1 }).unwrap().load(&spec()).unwrap();
     let pool = Pool::new(module);
     block_on(async {
-        let waiting = tokio::task::spawn_local(pool.call(call("sleep", b"50")));
-        begun(&pool).await;
+        let waiting: Vec<_> = (0..2).map(|_| tokio::task::spawn_local(pool.call(call("sleep", b"50")))).collect();
+        while pool.in_flight() < 2 {
+            tokio::task::yield_now().await;
+        }
         assert!(matches!(pool.call(call("nothing", b"")).await.outcome, Outcome::Busy));
-        handled(waiting.await.unwrap());
+        for ended in join_all(waiting).await {
+            handled(ended.unwrap());
+        }
         handled(pool.call(call("nothing", b"")).await);
     });
 }

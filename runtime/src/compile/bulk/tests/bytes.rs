@@ -140,12 +140,19 @@ fn long_forms_of_an_instruction_are_recognised() {
     for fill in [&[0xfc, 0x8b, 0, 0][..], &[0xfc, 0x8b, 0x80, 0x80, 0x80, 0, 0x80, 0x80, 0x80, 0x80, 0]] {
         let body = [&[0, 0x20, 0, 0x20, 0, 0x20, 0][..], fill, &[11]].concat();
         let length = body.len() as u8;
-        let sections = [1, 5, 1, 0x60, 1, 0x7f, 0, 3, 2, 1, 0, 5, 3, 1, 0, 1, 10, length + 2, 1, length];
-        let module = [&b"\0asm\x01\0\0\0"[..], &sections, &body].concat();
-        wasmtime::Module::validate(&engine(), &module).unwrap();
-        let chunked = chunked(&module);
-        wasmtime::Module::validate(&engine(), &chunked).unwrap();
-        assert_eq!(compare(&module, &chunked), 1);
+        let short = [1, 5, 1, 0x60, 1, 0x7f, 0, 3, 2, 1, 0, 5, 3, 1, 0, 1, 10, length + 2, 1, length];
+        // Lengths and counts too, as linkers write them that fill them in afterwards.
+        let long = [
+            &[1, 0x87, 0x80, 0, 0x81, 0x80, 0, 0x60, 1, 0x7f, 0, 3, 0x84, 0, 0x81, 0x80, 0, 0, 5, 3, 1, 0, 1, 10][..],
+            &[(length + 10) | 0x80, 0x80, 0x80, 0x80, 0, 0x81, 0x80, 0x80, 0x80, 0, length | 0x80, 0x80, 0x80, 0x80, 0],
+        ];
+        for sections in [&short[..], &long.concat()] {
+            let module = [&b"\0asm\x01\0\0\0"[..], sections, &body].concat();
+            wasmtime::Module::validate(&engine(), &module).unwrap();
+            let chunked = chunked(&module);
+            wasmtime::Module::validate(&engine(), &chunked).unwrap();
+            assert_eq!(compare(&module, &chunked), 1);
+        }
     }
 }
 

@@ -277,6 +277,10 @@ fn segments_that_are_passive_active_or_dropped() {
 fn the_locals_of_a_function_keep_their_values() {
     let mut both = Both::of(
         r#"(module (memory (export "a") 3) (memory (export "b") i64 3)
+        (func (export "wide-first") (param i32 i64) (result i32 i64)
+            (memory.fill 1 (i64.const 9) (local.get 0) (local.get 1))
+            (memory.fill 0 (i32.const 9) (local.get 0) (local.get 0))
+            (local.get 0) (local.get 1))
         (func (export "locals") (param i32 i64 i32 i64) (result i32 i64 i32 i64 i32 f64 i64 i32)
             (local i32 i32) (local f64) (local i64 i32)
             (local.set 4 (i32.const 44)) (local.set 6 (f64.const 6.5)) (local.set 7 (i64.const 77)) (local.set 8 (i32.const 88))
@@ -293,9 +297,10 @@ fn the_locals_of_a_function_keep_their_values() {
     for narrow in [0, 1, 65_536, 65_537, 150_000] {
         for wide in [60_000, 65_537, 125_537, 150_000] {
             both.call("locals", &[narrow, wide, narrow / 2, wide]);
+            both.call("wide-first", &[narrow, wide]);
         }
     }
-    assert_eq!((both.traps, both.calls), (0, 20));
+    assert_eq!((both.traps, both.calls), (0, 40));
 }
 
 /// One memory under two indices: what looks like two memories overlaps.
