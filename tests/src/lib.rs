@@ -54,7 +54,7 @@ pub use kafka::Kafka;
 pub use ledger::{Kind, Ledger, Problem, Tally};
 pub use metrics::Metrics;
 pub use process::free_port;
-pub use program::{Options, Side, exit_code, last_line, table};
+pub use program::{Options, Side, conclude, table};
 pub use proxy::{Network, Proxy};
 pub use read::{Isolation, Record};
 pub use server::{Manner, Server};

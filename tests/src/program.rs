@@ -69,15 +69,18 @@ impl Options {
     }
 }
 
-/// The last line, as the usual harness has it.
-pub fn last_line(all: usize, failed: usize) -> String {
-    let verdict = if failed == 0 { "ok" } else { "FAILED" };
-    format!("test result: {verdict}. {} passed; {failed} failed", all - failed)
+/// Ends a program: says what failed and why, a line for each, then the last line, as the
+/// usual harness has it; gives the exit code.
+pub fn conclude(all: usize, failed: &[String]) -> ExitCode {
+    println!();
+    failed.iter().for_each(|what| println!("FAILED {what}"));
+    println!("{}", last_line(all, failed.len()));
+    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// The exit code after that line.
-pub fn exit_code(failed: usize) -> ExitCode {
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+fn last_line(all: usize, failed: usize) -> String {
+    let verdict = if failed == 0 { "ok" } else { "FAILED" };
+    format!("test result: {verdict}. {} passed; {failed} failed", all - failed)
 }
 
 /// On which side the text of a column stands.

@@ -34,7 +34,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use outrigger_tests::{Kafka, Options, exit_code, last_line};
+use outrigger_tests::{Kafka, Options, conclude};
 use row::{Row, Run};
 use table::Line;
 
@@ -78,9 +78,9 @@ fn main() -> ExitCode {
     }
     let lines = all(&chosen, &options);
     table::print(&lines);
-    let failed = lines.iter().filter(|line| !line.holds()).count();
-    println!("\n{}", last_line(lines.len(), failed));
-    exit_code(failed)
+    let failed = lines.iter().filter(|line| !line.holds());
+    let failed: Vec<String> = failed.map(|line| format!("{}: {}", line.fault, line.verdict())).collect();
+    conclude(lines.len(), &failed)
 }
 
 /// Every row's line, in their order. Rows that run at a time share the machine and nothing else.

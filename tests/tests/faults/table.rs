@@ -9,7 +9,7 @@ use crate::row::{Outcome, Row};
 
 /// One row's line.
 pub struct Line {
-    fault: &'static str,
+    pub fault: &'static str,
     /// What it came to, or what it panicked with.
     outcome: Result<Outcome, String>,
     /// How long it took.

@@ -190,7 +190,7 @@ fn attack(stage: &Stage<'_>, attacks: &[Attack], length: Duration) -> Vec<u64> {
     let mut made = vec![0_u64; attacks.len()];
     while began.elapsed() < length {
         for ((attack, order), made) in attacks.iter().zip(&orders).zip(&mut made) {
-            while began.elapsed().as_secs_f64() * f64::from(attack.rate) >= *made as f64 {
+            while *made < attack.most() && began.elapsed().as_secs_f64() * f64::from(attack.rate) >= *made as f64 {
                 let key = format!("{}-{}", attack.name, *made % u64::from(attack.keys));
                 let data = format!("{order} until={until}");
                 send(&producer, &stage.attacked, &event(attack.name, *made, &key, &data));

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use outrigger_tests::Side::Left;
-use outrigger_tests::{exit_code, last_line, table};
+use outrigger_tests::{conclude, table};
 
 /// What is printed at the end.
 #[derive(Default)]
@@ -119,9 +119,10 @@ impl Verdicts {
         println!("{}", table(header, &rows.collect::<Vec<_>>()));
         let lines: Vec<_> = self.lines.iter().map(Line::cells).collect();
         println!("{}", table(HEADER.map(|name| (name, Left)), &lines));
-        let failed = self.checks.iter().filter(|check| !check.holds).count()
-            + self.lines.iter().filter(|line| line.problem().is_some()).count();
-        println!("{}", last_line(self.checks.len() + self.lines.len(), failed));
-        exit_code(failed)
+        let checks = self.checks.iter().filter(|check| !check.holds);
+        let checks = checks.map(|check| format!("{}: {}", check.what, check.found));
+        let lines = self.lines.iter().filter_map(|line| Some(format!("{}: {}", line.what, line.problem()?)));
+        let failed: Vec<String> = checks.chain(lines).collect();
+        conclude(self.checks.len() + self.lines.len(), &failed)
     }
 }

