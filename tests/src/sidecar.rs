@@ -27,6 +27,8 @@ pub struct Sidecar {
     environment: Vec<(String, PathBuf)>,
     /// Where its log goes instead of to this process.
     output: Option<PathBuf>,
+    /// It may do what any user may, also where root runs the tests.
+    ordinary: bool,
 }
 
 impl Sidecar {
@@ -41,7 +43,7 @@ impl Sidecar {
         // All tests share what was compiled, as the sidecars of one machine may.
         let environment = vec![("OUTRIGGER_CACHE".to_owned(), target_folder().join("compiled-for-tests"))];
         let bootstrap = "127.0.0.1:1".to_owned();
-        Sidecar { manifest, bootstrap, options: Vec::new(), environment, output: None }
+        Sidecar { manifest, bootstrap, options: Vec::new(), environment, output: None, ordinary: false }
     }
 
     /// Gives it a cache of compiled modules of its own.
@@ -78,6 +80,12 @@ impl Sidecar {
         self
     }
 
+    /// Denies it files whose mode denies them, also where root runs the tests.
+    pub fn ordinary(mut self) -> Sidecar {
+        self.ordinary = true;
+        self
+    }
+
     /// Starts it.
     pub fn start(&self) -> Running {
         let folder = tempfile::Builder::new().prefix("outrigger-").tempdir().expect("a folder for the sidecar");
@@ -109,6 +117,9 @@ impl Sidecar {
         let open = |file: &PathBuf| File::options().append(true).open(file).expect("where the log goes");
         let output = || self.output.as_ref().map_or_else(Stdio::piped, |file| open(file).into());
         command.stdin(Stdio::null()).stdout(output()).stderr(output());
+        if self.ordinary {
+            Process::deny_override(&mut command);
+        }
         let started = Instant::now();
         let mut process = Process::start(command).expect("the outrigger binary");
         let log = Arc::new(Log::default());

@@ -4,14 +4,23 @@ use std::borrow::Cow;
 
 use wasmtime::{Engine, Error};
 
-use super::bulk;
 use super::inside::is_memory;
+use super::{bulk, elements};
 
 /// Compiles a module for this engine, with its bulk memory instructions in chunks.
 ///
 /// # Errors
-/// It is not valid, or cannot be compiled.
+/// It is not valid, cannot be compiled, or takes too long to make an instance of.
 pub fn precompile(engine: &Engine, module: &[u8]) -> wasmtime::Result<Vec<u8>> {
+    // What cannot be read is refused below, with a reason.
+    if let Ok(elements) = elements::count(module)
+        && elements > elements::MOST
+    {
+        return Err(wasmtime::format_err!(
+            "its element segments have {elements} elements, and at most {} can be made into an instance",
+            elements::MOST
+        ));
+    }
     match bulk::in_chunks(module) {
         Ok(Cow::Borrowed(module)) => engine.precompile_component(module),
         Ok(Cow::Owned(chunked)) => engine.precompile_component(&chunked).or_else(|error| match is_memory(&error) {
@@ -52,6 +61,19 @@ mod tests {
         let plain = format!("{:#}", engine.precompile_component(&module).unwrap_err());
         assert!(plain.contains("at offset 58"), "{plain}");
         assert_eq!(error(&module), plain);
+    }
+
+    #[test]
+    fn too_many_elements_are_not_compiled() {
+        let with = |elements: u64| {
+            let elements = "$f ".repeat(elements as usize);
+            let text = format!("(component (core module (func $f) (elem func {elements}) (elem func $f)))");
+            wat::parse_str(text).unwrap()
+        };
+        let engine = crate::invoke::engine_that_compiles().unwrap();
+        precompile(&engine, &with(elements::MOST - 1)).unwrap();
+        let error = error(&with(elements::MOST));
+        assert!(error.contains("262145 elements, and at most 262144"), "{error}");
     }
 
     #[test]

@@ -1,16 +1,12 @@
 //! The worker's thread: does what the core says, and waits for what comes next.
+//! Calls are in `shell/calls.rs`, partitions that go away in `shell/releases.rs`.
 
 use std::collections::{HashMap, VecDeque};
-use std::future::{Future, poll_fn};
-use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
-use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 
-use futures_util::future::{AbortHandle, Abortable, Aborted};
+use futures_util::future::AbortHandle;
 use tokio::sync::mpsc;
 
 use super::core::{Core, Now};
@@ -18,15 +14,17 @@ use super::effect::{Ack, CallOrder, Channel, Effect, RunId, Slot, Token};
 use super::plan::Plan;
 use super::report::Reporter;
 use super::turns::{Turns, Waited};
-use super::{Built, Command, Guest, Parts, Released};
-use crate::invoke::{Call, Report};
-use crate::outcome::{Failure, FailureClass, Outcome};
+use super::{Built, Command, Guest, Parts};
 use crate::probes::Heart;
 use crate::publish::{Inbox, NotTaken, Publisher};
 use crate::record::Record;
 
-/// Effects done in one go before commands, acknowledgements and other calls are looked at.
-const TURN: usize = 128;
+mod calls;
+mod releases;
+
+use calls::Ended;
+use releases::Release;
+
 /// Records delivered to the core before it is asked again whether it wants more.
 const DELIVERY: usize = 16;
 /// How often a full producer queue is tried again when no acknowledgement comes.
@@ -37,9 +35,6 @@ const BURST: Duration = Duration::from_millis(1);
 const REPORT: Duration = Duration::from_secs(1);
 /// How often it reports while it is busy.
 const REPORT_BUSY: Duration = Duration::from_millis(200);
-
-type Ended = (RunId, Result<Report, Aborted>);
-type Running = Pin<Box<dyn Future<Output = Report>>>;
 
 struct Worker {
     number: u8,
@@ -64,15 +59,6 @@ struct Worker {
     releases: Vec<Release>,
     acks: Vec<(Token, Ack)>,
     reported: Instant,
-}
-
-/// A release under way.
-struct Release {
-    /// With the number of their records that were never given to the core.
-    left: Vec<(Slot, usize)>,
-    deadline: Instant,
-    answer: SyncSender<Vec<Released>>,
-    done: Vec<Released>,
 }
 
 /// Runs a worker on this thread until it is told to stop.
@@ -180,7 +166,7 @@ impl Worker {
             until = until.min(now + FULL_RETRY);
         }
         for release in &self.releases {
-            until = until.min(release.deadline);
+            until = until.min(release.deadline());
         }
         tokio::select! {
             biased;
@@ -212,7 +198,7 @@ impl Worker {
                 for (slot, _) in &left {
                     self.core.drain(*slot);
                 }
-                self.releases.push(Release { left, deadline, answer, done: Vec::new() });
+                self.releases.push(Release::new(left, deadline, answer));
                 // Partitions that are lost, and those with nothing under way, go now.
                 self.overdue(Instant::now());
             }
@@ -291,52 +277,6 @@ impl Worker {
         self.refused.iter().any(|refused| !refused.is_empty())
     }
 
-    /// Lets every handler compute for its share of time, in calls that begin and in
-    /// those that go on; true if there may be more to do.
-    async fn round(&mut self, now: Instant) -> bool {
-        self.core.begin_round();
-        // New calls and those under way come first by turns: neither can use up
-        // the share of the other for long.
-        let begin_first = self.calls.begin_round();
-        let mut more = false;
-        if begin_first {
-            self.rest_used_up();
-            more = self.act(now).await;
-        }
-        self.take_ended().await;
-        if !begin_first {
-            self.rest_used_up();
-            more = self.act(Instant::now()).await;
-        }
-        more || self.calls.used_up().next().is_some()
-    }
-
-    /// Begins no more calls of handlers that have used up their share.
-    fn rest_used_up(&mut self) {
-        self.calls.used_up().for_each(|desk| self.core.rest(desk));
-    }
-
-    /// Does what the core says, up to a turn; true if there may be more. `began`: now.
-    async fn act(&mut self, began: Instant) -> bool {
-        let mut accounted = Duration::ZERO;
-        for _ in 0..TURN {
-            let Some(effect) = self.core.next(!self.is_refused()) else { return false };
-            if let Some(order) = self.do_at_once(effect) {
-                let desk = order.desk;
-                // The clock is read only for calls that wait: the others have measured themselves.
-                let time = match self.call(order).await {
-                    Some(duration) => duration,
-                    None => began.elapsed().saturating_sub(accounted),
-                };
-                accounted += time;
-                if self.calls.charge(desk, time) {
-                    self.core.rest(desk);
-                }
-            }
-        }
-        true
-    }
-
     /// Does what takes no time; gives a call back.
     fn do_at_once(&mut self, effect: Effect) -> Option<CallOrder> {
         match effect {
@@ -347,64 +287,6 @@ impl Worker {
             Effect::Drained(slot) => self.release(slot, false),
         }
         None
-    }
-
-    /// Begins a call. How long it took, if it has ended already.
-    async fn call(&mut self, order: CallOrder) -> Option<Duration> {
-        let CallOrder { run, handler, desk, route, envelope, account, attempt, probe: _ } = order;
-        let call = Call {
-            envelope,
-            route: self.plan.manifest.routes[route].name.clone(),
-            topic: account.topic.clone(),
-            partition: account.partition,
-            attempt,
-            generation: self.plan.generation,
-            fence: account.fence.clone(),
-        };
-        let mut running = self.guests[handler].call(call);
-        // Most calls end at their first poll, and cost no entry in the set of those that wait.
-        match poll_fn(|cx| Poll::Ready(poll_caught(&mut running, cx))).await {
-            Poll::Ready(report) => {
-                let duration = report.duration;
-                self.ended(run, Ok(report));
-                Some(duration)
-            }
-            Poll::Pending => {
-                let (handle, registration) = AbortHandle::new_pair();
-                let caught = poll_fn(move |cx| poll_caught(&mut running, cx));
-                let call = Abortable::new(caught, registration);
-                self.running.insert(run, handle);
-                self.calls.push(desk, async move { (run, call.await) });
-                None
-            }
-        }
-    }
-
-    /// Lets calls go on and takes those that have ended, without waiting.
-    async fn take_ended(&mut self) {
-        while !self.calls.is_empty() {
-            let next = poll_fn(|cx| Poll::Ready(self.calls.poll_next(cx))).await;
-            let Poll::Ready(Waited::Ended((run, result))) = next else { return };
-            self.ended(run, result);
-        }
-    }
-
-    fn ended(&mut self, run: RunId, result: Result<Report, Aborted>) {
-        self.running.remove(&run);
-        // Aborted calls belong to partitions that are released.
-        let Ok(report) = result else { return };
-        // A call that could not begin was none.
-        if !matches!(report.outcome, Outcome::Busy)
-            && let Some(place) = self.core.place(run)
-        {
-            self.reporter.called(&place, report.duration);
-        }
-        // A retry's delay counts from the end of the attempt: the core's time may be as
-        // old as the last wait, or as the other calls of this turn took.
-        if !matches!(report.outcome, Outcome::Handled(_)) {
-            self.core.advance(now());
-        }
-        self.core.called(run, report.outcome, report.duration);
     }
 
     /// Hands a message to its producer, behind those that wait for room: the
@@ -426,55 +308,4 @@ impl Worker {
         }
         true
     }
-
-    /// Releases what has passed its deadline.
-    fn overdue(&mut self, now: Instant) {
-        let overdue: Vec<(Slot, usize)> =
-            self.releases.iter().filter(|r| r.deadline <= now).flat_map(|r| r.left.clone()).collect();
-        for (slot, _) in overdue {
-            self.release(slot, true);
-        }
-        // A release of partitions that this worker does not hold ends here too.
-        self.answer_releases();
-    }
-
-    fn release(&mut self, slot: Slot, interrupted: bool) {
-        let find = |release: &Release| release.left.iter().position(|(left, _)| *left == slot);
-        let Some((release, at)) = self.releases.iter_mut().find_map(|r| find(r).map(|at| (r, at))) else { return };
-        let (_, undelivered) = release.left.swap_remove(at);
-        if let Some((snapshot, in_map)) = self.core.snapshot(slot)
-            && let Some((position, delivered)) = self.core.release(slot)
-        {
-            let once_more = usize::from(snapshot.position < position);
-            let come_again = delivered - in_map + undelivered + once_more;
-            release.done.push(Released { slot, snapshot, come_again, in_map, interrupted });
-        }
-        // Dropping a call interrupts it, also where it waits in the host.
-        self.running.retain(|run, handle| {
-            if run.slot == slot {
-                handle.abort();
-            }
-            run.slot != slot
-        });
-        self.answer_releases();
-    }
-
-    fn answer_releases(&mut self) {
-        self.releases.retain_mut(|release| {
-            if release.left.is_empty() {
-                // The polling thread may have stopped waiting; then it does not commit for them.
-                _ = release.answer.try_send(std::mem::take(&mut release.done));
-            }
-            !release.left.is_empty()
-        });
-    }
-}
-
-/// Polls a call; a panic of the host inside it ends the call and nothing else.
-fn poll_caught(running: &mut Running, cx: &mut std::task::Context<'_>) -> Poll<Report> {
-    std::panic::catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(cx))).unwrap_or_else(|_| {
-        let reason = "the host panicked during the call; this is a defect of Outrigger".into();
-        let failure = Failure { class: FailureClass::Trap, reason, retry_after: None };
-        Poll::Ready(Report { outcome: Outcome::Failed(failure), duration: Duration::ZERO, cpu: Duration::ZERO })
-    })
 }

@@ -101,6 +101,12 @@ impl Modules {
         self.component("many-instances", &shell, ANSWER)
     }
 
+    /// A component with so many elements in a segment, of which each instance has its own.
+    pub fn many_elements(&self, count: usize) -> PathBuf {
+        let items = format!("(func $element) (elem func{}) {ANSWER}", " $element".repeat(count));
+        self.component("many-elements", HANDLER, &items)
+    }
+
     fn component(&self, name: &str, shell: &str, items: &str) -> PathBuf {
         let none = ["COMPONENT-IMPORTS", "MODULE-IMPORTS", "MODULE-ARGUMENTS"];
         let text = none.into_iter().fold(shell.replace("MODULE-ITEMS", items), |text, place| text.replace(place, ""));

@@ -23,6 +23,11 @@ pub fn rows(verdicts: &mut Verdicts) {
     refused("start function that loops", &modules.start_loops(), "does not start: CPU time budget of 500ms exceeded");
     refused("a module of 100 memories", &modules.many_memories(100), "memories");
     refused("a component of 40 instances", &modules.many_instances(40), "instances");
+    refused(
+        "a segment of 300,000 elements",
+        &modules.many_elements(300_000),
+        "300000 elements, and at most 262144 can be made into an instance",
+    );
 }
 
 fn manifest(module: &Path) -> String {

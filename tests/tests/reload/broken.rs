@@ -20,7 +20,7 @@ fn manifest(stage: &Stage<'_>, from: &str, to: &str) {
     stage.save("outrigger.yaml", stage.manifest.replacen(from, to, 1));
 }
 
-const ROWS: [Row; 22] = [
+const ROWS: [Row; 24] = [
     ("garbage", |s| module(s, "this is no module"), "is not a WebAssembly component"),
     ("empty", |s| module(s, ""), "is not a WebAssembly component"),
     ("truncated", |s| module(s, &modules::good()[..50_000]), "cannot be compiled"),
@@ -43,6 +43,7 @@ const ROWS: [Row; 22] = [
         |s| fs::File::options().write(true).open(s.path("module.wasm")).unwrap().set_len(129 << 20).unwrap(),
         "it has 129MiB, and `compile.moduleSize` is 64MiB",
     ),
+    ("module that may not be read", |s| s.deny("module.wasm"), "`module.wasm` cannot be read: permission denied"),
     ("module deleted", |s| fs::remove_file(s.path("module.wasm")).unwrap(), "module.wasm"),
     (
         "module is a folder",
@@ -61,6 +62,7 @@ const ROWS: [Row; 22] = [
         "module.wasm",
     ),
     ("manifest deleted", |s| fs::remove_file(s.path("outrigger.yaml")).unwrap(), "the manifest cannot be read"),
+    ("manifest that may not be read", |s| s.deny("outrigger.yaml"), "the manifest cannot be read: permission denied"),
     ("not YAML", |s| s.save("outrigger.yaml", "["), "outrigger.yaml"),
     (
         "pin mismatch",

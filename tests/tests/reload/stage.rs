@@ -1,6 +1,7 @@
 //! A sidecar whose manifest and module lie in a folder that a test changes.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -26,7 +27,10 @@ impl<'k> Stage<'k> {
         fs::write(folder.path().join("outrigger.yaml"), &manifest).unwrap();
         fs::write(folder.path().join("module.wasm"), super::modules::good()).unwrap();
         let path = folder.path().join("outrigger.yaml");
-        let mut sidecar = Sidecar::with("").on(kafka).start_command(&["run", path.to_str().unwrap()]);
+        // Made before, so that nothing but the test changes the folder that is watched.
+        fs::create_dir(folder.path().join("cache")).unwrap();
+        let sidecar = Sidecar::with("").on(kafka).cache(folder.path().join("cache")).ordinary();
+        let mut sidecar = sidecar.start_command(&["run", path.to_str().unwrap()]);
         sidecar.wait_ready();
         Stage { kafka, job, sidecar, manifest, folder, produced: 0 }
     }
@@ -40,6 +44,11 @@ impl<'k> Stage<'k> {
         let written = self.path(".new");
         fs::write(&written, bytes).unwrap();
         fs::rename(written, self.path(file)).unwrap();
+    }
+
+    /// Denies everybody a file.
+    pub fn deny(&self, file: &str) {
+        fs::set_permissions(self.path(file), fs::Permissions::from_mode(0o000)).unwrap();
     }
 
     /// Produces so many events, over 97 keys.
