@@ -41,7 +41,7 @@ check: need-build deny ## Check format, lints, documentation, licences
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 	$(CARGO) test --workspace --test licences
 
-bench: need-build examples ## Measure against a bare consumer loop, side by side
+bench: need-tests examples ## Measure against a bare consumer loop, side by side
 	$(CARGO) run --release --package outrigger-bench
 
 build: need-build ## Build the outrigger command

@@ -29,6 +29,11 @@ for what in "$@"; do
         need c++ "the package g++" "which librdkafka's configure asks for"
         need make "the package make" "which builds librdkafka and OpenSSL"
         need perl "the package perl" "which configures OpenSSL"
+        # Debian's perl-base has the program and not all that it is to load.
+        if command -v perl >/dev/null 2>&1 && ! perl -MFindBin -e 1 2>/dev/null; then
+            echo "missing: perl's FindBin, with which OpenSSL is configured; install the package perl" >&2
+            missing=1
+        fi
         ;;
     guests)
         rust

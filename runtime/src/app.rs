@@ -31,7 +31,7 @@ use crate::probes::{self, Component, Health, ProbeServer};
 use crate::publish::{Inbox, Publisher};
 use crate::reload::{self, BuildError, Builder, Current, Sources};
 use crate::source::{self, Order, Stopped};
-use crate::worker::core::Core;
+use crate::worker::core::{Core, MESSAGE_BYTES};
 use crate::worker::plan::{ModuleId, Plan};
 use crate::worker::report::{Reporter, Troubles};
 use crate::worker::{self, Built, Guests};
@@ -128,9 +128,11 @@ impl Sidecar {
             let observer = options.observer.clone();
             let reporter = Reporter::new(number, &first.plan, &metrics, troubles.clone(), observer, Instant::now());
             let (plan, group, observes) = (first.plan.clone(), group.clone(), reporter.observes());
+            // The producers' queues are the process's.
+            let room = MESSAGE_BYTES / count;
             let parts = worker::Parts {
                 number: number as u8,
-                core: Box::new(move |now| Core::new(plan, group, observes, fastrand::u64(..), now)),
+                core: Box::new(move |now| Core::new(plan, group, observes, room, fastrand::u64(..), now)),
                 generation: first.clone(),
                 publisher: publisher.clone(),
                 inboxes: inboxes.clone(),

@@ -4,7 +4,7 @@ use std::hash::{Hash, Hasher};
 
 use sha2::{Digest, Sha256};
 
-use super::bulk;
+use super::precompile;
 use crate::digest::hex;
 
 /// The layout of an entry; a new one makes every older entry one that is never looked for.
@@ -41,7 +41,7 @@ pub const SUFFIX: &str = ".compiled";
 pub fn fingerprint(engine: &wasmtime::Engine) -> [u8; 32] {
     let mut digest = Sink(Sha256::new());
     FORMAT.hash(&mut digest);
-    bulk::VERSION.hash(&mut digest);
+    precompile::VERSION.hash(&mut digest);
     engine.precompile_compatibility_hash().hash(&mut digest);
     digest.0.finalize().into()
 }

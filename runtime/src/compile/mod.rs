@@ -7,19 +7,19 @@
 //! made of the module's digest and all that decides what code fits (`key`), and trusts
 //! nothing that it finds there before every bit is accounted for (`entry`). What is not
 //! there is compiled in a child process under bounds (`child`, `inside`), one at a time,
-//! and stored. Before that what an instance is made of is bounded (`elements`), and its bulk
-//! memory instructions are made interruptible (`bulk`, `precompile`). `docs/compile.md` says it for people who run it.
+//! and stored. Before that what an instance is made of is bounded (`weight`), and what a
+//! guest does is made interruptible (`interruptible`, `precompile`). `docs/compile.md` says it for people who run it.
 
-mod bulk;
 mod cache;
 mod child;
-mod elements;
 mod entry;
 mod error;
 mod folder;
 mod inside;
+mod interruptible;
 mod key;
 mod precompile;
+mod weight;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -7,7 +7,7 @@ use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationCon
 
 use super::classify::STACK;
 use super::guest::Guest;
-use super::limits::TABLE_ELEMENTS;
+use super::limits::{CORE_INSTANCES, MEMORIES, TABLE_ELEMENTS, TABLES};
 use super::plumbing;
 use super::reclaim::Reclaimer;
 use super::ticker::{Pulse, Ticker};
@@ -24,13 +24,6 @@ const MAX_INSTANCES: usize = 2048;
 /// Slots that are reserved though no handler of the first manifest needs them: a few
 /// handlers more, with the default concurrency, on a small machine.
 const ROOM: usize = 512;
-
-/// What one instance may consist of: a module with more does not load. QuickJS has 3
-/// memories; most have 1. Without these bounds one handler's instances could take the
-/// slots that are counted on for another's.
-const MEMORIES: u32 = 4;
-const TABLES: u32 = 8;
-const CORE_INSTANCES: u32 = 32;
 
 /// Bookkeeping of one instance, which grows with its functions: over the default
 /// of 1 MiB for language interpreters.

@@ -9,6 +9,13 @@ pub(super) const TABLE_ELEMENTS: usize = 64 * 1024;
 /// What an element of a table costs the host.
 const TABLE_ELEMENT: usize = size_of::<usize>();
 
+/// What one instance may consist of: a module with more does not load. QuickJS has 3
+/// memories; most have 1. Without these bounds one handler's instances could take the
+/// slots that are counted on for another's.
+pub(super) const MEMORIES: u32 = 4;
+pub(super) const TABLES: u32 = 8;
+pub(super) const CORE_INSTANCES: u32 = 32;
+
 /// What a growth was refused for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Denied {
@@ -94,6 +101,19 @@ impl ResourceLimiter for MemoryBudget {
     fn table_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
         self.take_back();
         Ok(())
+    }
+
+    // The pool has these bounds too; they hold where instances are allocated on demand.
+    fn instances(&self) -> usize {
+        CORE_INSTANCES as usize
+    }
+
+    fn memories(&self) -> usize {
+        MEMORIES as usize
+    }
+
+    fn tables(&self) -> usize {
+        TABLES as usize
     }
 }
 

@@ -15,13 +15,16 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
-use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
 use super::escape::escape;
 use crate::observe::short;
 
 /// Bytes of guest output per handler and second that become log lines.
 const RATE: usize = 64 * 1024;
+
+/// What a line counts beside its bytes: handler, route, module and time stand on each.
+const FRAME: usize = 128;
 
 /// The longest line; what is longer is broken.
 const LINE: usize = 4 * 1024;
@@ -71,8 +74,8 @@ impl Rate {
         self.untold.swap(0, Ordering::Relaxed)
     }
 
-    /// Asks for `bytes`: whether they fit, and how many were swallowed in the
-    /// window that this request ended.
+    /// Asks for a line of `bytes`: whether it fits, and how many bytes were swallowed in
+    /// the window that this request ended.
     fn take(&self, bytes: usize, now: Instant) -> (bool, usize) {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         let mut missed = 0;
@@ -80,15 +83,25 @@ impl Rate {
             missed = window.swallowed;
             *window = Window { began: now, used: 0, swallowed: 0 };
         }
-        let fits = window.used + bytes <= RATE;
+        let fits = window.used + bytes + FRAME <= RATE;
         if fits {
-            window.used += bytes;
+            window.used += bytes + FRAME;
         } else {
-            window.swallowed += bytes;
-            self.swallowed.fetch_add(bytes as u64, Ordering::Relaxed);
-            self.untold.fetch_add(bytes as u64, Ordering::Relaxed);
+            // An empty one is something, too.
+            self.count_swallowed(&mut window, bytes.max(1));
         }
         (fits, missed)
+    }
+
+    /// Swallows bytes whatever there is room for.
+    fn swallow(&self, bytes: usize) {
+        self.count_swallowed(&mut self.window.lock().unwrap_or_else(PoisonError::into_inner), bytes);
+    }
+
+    fn count_swallowed(&self, window: &mut Window, bytes: usize) {
+        window.swallowed += bytes;
+        self.swallowed.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.untold.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 }
 
@@ -192,17 +205,23 @@ impl Log {
             bytes = &bytes[taken..];
             if complete {
                 let mut line = std::mem::take(attempt.line(stream));
-                self.line(&attempt, stream, &line);
+                let fits = self.line(&attempt, stream, &line);
                 line.clear();
                 *attempt.line(stream) = line;
+                if !fits {
+                    // The rest goes the same way in one step, however many lines it has.
+                    self.rate.swallow(bytes.len());
+                    return;
+                }
             }
         }
     }
 
-    /// The line belongs to no span: those around it describe a host call of wasmtime.
-    fn line(&self, attempt: &Attempt, stream: Stream, line: &[u8]) {
+    /// Whether it was written, and not swallowed. The line belongs to no span: those around
+    /// it describe a host call of wasmtime.
+    fn line(&self, attempt: &Attempt, stream: Stream, line: &[u8]) -> bool {
         if !self.admit(attempt, line.len()) {
-            return;
+            return false;
         }
         let (handler, route, generation, module) = self.of(attempt);
         let text = String::from_utf8_lossy(line);
@@ -215,6 +234,7 @@ impl Log {
                 tracing::warn!(target: "outrigger::guest", parent: None, handler, route, generation, module, stream = "stderr", "{text}")
             }
         }
+        true
     }
 
     /// What every line says: handler, route, generation and module.
@@ -281,6 +301,10 @@ impl StdoutStream for Writer {
 
 impl OutputStream for Writer {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        // A guest that has asked writes no more, and nothing else sees to it.
+        if bytes.len() > WRITE {
+            return Err(StreamError::trap("more is written at once than a stream takes"));
+        }
         self.log.write(self.stream, &bytes);
         Ok(())
     }
@@ -301,6 +325,7 @@ impl Pollable for Writer {
 
 impl AsyncWrite for Writer {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+        let bytes = &bytes[..bytes.len().min(WRITE)];
         self.log.write(self.stream, bytes);
         Poll::Ready(Ok(bytes.len()))
     }
@@ -351,11 +376,34 @@ mod tests {
     fn what_is_over_the_rate_is_swallowed_counted_and_reported_in_the_next_window() {
         let rate = Rate::new();
         let now = Instant::now();
-        assert_eq!(rate.take(RATE, now), (true, 0));
+        assert_eq!(rate.take(RATE - FRAME, now), (true, 0));
         assert_eq!(rate.take(1, now), (false, 0));
         assert_eq!(rate.take(2, now), (false, 0));
         assert_eq!(rate.take(1, now + Duration::from_secs(1)), (true, 3));
         assert_eq!(rate.take(1, now + Duration::from_secs(1)), (true, 0));
         assert_eq!((rate.swallowed(), rate.take_swallowed(), rate.take_swallowed()), (3, 3, 0));
+    }
+
+    #[test]
+    fn lines_without_bytes_are_bounded_too() {
+        let rate = Rate::new();
+        let now = Instant::now();
+        let written = (0..100_000).filter(|_| rate.take(0, now).0).count();
+        assert_eq!((written, rate.swallowed()), (RATE / FRAME, 100_000 - (RATE / FRAME) as u64));
+    }
+
+    #[test]
+    fn what_is_written_at_once_is_swallowed_at_once_and_bounded() {
+        let log = Arc::new(log());
+        log.begin(&"r".into(), 1);
+        let mut writer = Log::stream(&log, Stream::Stdout);
+        let lines = Bytes::from(vec![b'\n'; WRITE]);
+        OutputStream::write(&mut writer, lines.clone()).unwrap();
+        // Each line counts its frame and its end.
+        let written = RATE / (FRAME + 1);
+        assert_eq!(log.rate.swallowed(), (WRITE - written) as u64);
+        let more = [&lines[..], b"\n"].concat();
+        assert!(OutputStream::write(&mut writer, more.into()).is_err());
+        assert_eq!(log.rate.swallowed(), (WRITE - written) as u64);
     }
 }

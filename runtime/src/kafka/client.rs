@@ -1,5 +1,6 @@
 //! How the clients are configured, and which properties are not the manifest's to set.
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -14,6 +15,9 @@ fn base(mut config: ClientConfig, kafka: &Kafka, role: &str) -> ClientConfig {
     config.set("client.id", format!("outrigger-{role}"));
     config.set_log_level(RDKafkaLogLevel::Info);
     config.set("log.connection.close", "false");
+    if has_tls(kafka) && !names_authorities(|name| std::env::var_os(name)) {
+        config.set("ssl.ca.location", "probe");
+    }
     for (name, value) in &kafka.properties {
         if applies(name, role) {
             config.set(name, value.reveal());
@@ -23,6 +27,19 @@ fn base(mut config: ClientConfig, kafka: &Kafka, role: &str) -> ClientConfig {
     // For `reach`, which looks whether the client still knows a broker.
     config.set("statistics.interval.ms", "5000");
     config
+}
+
+/// Whether the brokers are reached over TLS.
+fn has_tls(kafka: &Kafka) -> bool {
+    let protocol = kafka.properties.get("security.protocol").map(|value| value.reveal().to_ascii_lowercase());
+    protocol.is_some_and(|protocol| protocol.ends_with("ssl"))
+}
+
+/// Whether the environment says where the system's certificate authorities are. OpenSSL goes
+/// by that, and otherwise by the place of its own build, where there are none; so librdkafka
+/// is told to look where distributions have them.
+fn names_authorities(env: impl Fn(&str) -> Option<OsString>) -> bool {
+    ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().any(|name| env(name).is_some())
 }
 
 /// Properties that only one kind of client knows: the other would warn about them.
@@ -89,6 +106,8 @@ pub fn producer(kafka: &Kafka, role: &str, message_timeout: Duration) -> ClientC
     defaults.set("linger.ms", "5");
     // The default is 1 GiB.
     defaults.set("queue.buffering.max.kbytes", "65536");
+    // No bound on their number: the workers bound the bytes, and count small ones for more.
+    defaults.set("queue.buffering.max.messages", "0");
     // How the Java clients choose a partition for a key, so that co-partitioned topics stay so.
     defaults.set("partitioner", "murmur2_random");
     defaults.set("message.timeout.ms", message_timeout.as_millis().to_string());
@@ -131,6 +150,22 @@ mod tests {
                 assert_eq!(value(&config, name), expected);
             }
         }
+    }
+
+    #[test]
+    fn the_authorities_of_the_system_are_looked_for() {
+        let found = |properties: &[(&str, &str)]| {
+            let config = consumer(&kafka(properties));
+            config.get("ssl.ca.location").map(str::to_owned)
+        };
+        // As long as the tests' environment names none.
+        assert!(!names_authorities(|name| std::env::var_os(name)));
+        assert_eq!(found(&[("security.protocol", "SASL_SSL")]).as_deref(), Some("probe"));
+        assert_eq!(found(&[("security.protocol", "ssl")]).as_deref(), Some("probe"));
+        assert_eq!(found(&[("security.protocol", "ssl"), ("ssl.ca.location", "/ca")]).as_deref(), Some("/ca"));
+        assert_eq!(found(&[("security.protocol", "sasl_plaintext")]), None);
+        assert!(names_authorities(|name| (name == "SSL_CERT_FILE").then(OsString::new)));
+        assert!(names_authorities(|name| (name == "SSL_CERT_DIR").then(OsString::new)));
     }
 
     #[test]

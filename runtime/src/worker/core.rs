@@ -51,7 +51,8 @@ mod switch;
 pub use switch::Generation;
 
 use desk::Desk;
-use messages::{InFlight, MESSAGE_BYTES};
+use messages::InFlight;
+pub use messages::MESSAGE_BYTES;
 
 /// The time, handed in.
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +80,8 @@ pub struct Core {
     messages: Slab<InFlight>,
     /// Bytes of these messages.
     message_bytes: usize,
+    /// How many of them no call may add to.
+    message_room: usize,
     next_tag: u32,
     effects: VecDeque<Effect>,
     hasher: RandomState,
@@ -99,10 +102,11 @@ enum Parked {
 }
 
 impl Core {
-    /// A worker without partitions.
-    pub fn new(plan: Arc<Plan>, group: Arc<str>, observing: bool, seed: u64, now: Now) -> Core {
+    /// A worker without partitions. It begins no call while `message_room` bytes of its
+    /// messages are without an answer: its part of [`MESSAGE_BYTES`].
+    pub fn new(plan: Arc<Plan>, group: Arc<str>, observing: bool, message_room: usize, seed: u64, now: Now) -> Core {
         let mut desks = Slab::new();
-        let places = plan.handlers.iter().map(|handler| desks.insert(Desk::new(handler, now))).collect();
+        let places = plan.handlers.iter().map(|handler| desks.insert(Desk::new(handler, message_room, now))).collect();
         Core {
             generation: Rc::new(Generation { plan, desks: places }),
             group,
@@ -114,6 +118,7 @@ impl Core {
             parked: RetryQueue::new(),
             messages: Slab::new(),
             message_bytes: 0,
+            message_room,
             next_tag: 0,
             effects: VecDeque::new(),
             hasher: RandomState::new(),
@@ -224,7 +229,7 @@ impl Core {
         if let Some(effect) = self.effects.pop_front() {
             return Some(effect);
         }
-        if !may_call || self.message_bytes >= MESSAGE_BYTES {
+        if !may_call || self.message_bytes >= self.message_room {
             return None;
         }
         if let Some(effect) = self.end_stranded() {

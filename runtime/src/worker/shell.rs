@@ -117,7 +117,7 @@ impl Worker {
             }
             self.take_acks();
             self.deliver();
-            let more = self.round(now.instant).await;
+            let more = self.round().await;
             self.overdue(now.instant);
             if self.core.take_wake_reader() {
                 self.wake_reader.unpark();
@@ -224,7 +224,9 @@ impl Worker {
             None => (built.guests)(handler),
         };
         self.guests = (0..plan.handlers.len()).map(guest).collect();
-        self.core.switch(plan.clone());
+        for desk in self.core.switch(plan.clone()) {
+            self.calls.forgive(desk);
+        }
         self.reporter.switch(&plan);
         self.plan = plan;
     }

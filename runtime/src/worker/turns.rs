@@ -99,6 +99,11 @@ impl<T: 'static> Turns<T> {
         share.is_used_up()
     }
 
+    /// Forgets what is owed at a place: another handler has come to it.
+    pub(super) fn forgive(&mut self, handler: usize) {
+        self.handler(handler).share.used.set(Duration::ZERO);
+    }
+
     /// The handlers that have used up their slices.
     pub(super) fn used_up(&self) -> impl Iterator<Item = usize> {
         let used_up = |(n, handler): (usize, &Handler<T>)| handler.share.is_used_up().then_some(n);
@@ -243,6 +248,15 @@ mod tests {
         turns.begin_round();
         assert_eq!((poll(&mut turns), polls.get()), (Poll::Ready(Waited::Ended(1)), 1));
         assert!(turns.is_empty());
+    }
+
+    #[test]
+    fn who_comes_to_a_place_owes_nothing_there() {
+        let mut turns = Turns::<u32>::new();
+        assert!(turns.charge(3, 50 * SLICE));
+        turns.begin_round();
+        turns.forgive(3);
+        assert_eq!(turns.used_up().next(), None);
     }
 
     #[test]

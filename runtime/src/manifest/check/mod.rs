@@ -78,7 +78,7 @@ pub(super) fn check(raw: &raw::Manifest, root: Place, base: &Path, problems: &Pr
     let no_buffer = raw::Buffer::default();
     let buffer = raw.buffer.value().unwrap_or(&no_buffer);
     let bytes = check.size(&buffer.bytes, 16 << 20, 1024..=16 << 30);
-    let workers = raw.workers.given().map(|_| check.count(&raw.workers, 1, 1..=1024));
+    let workers = raw.workers.given().map(|_| check.count(&raw.workers, 1, 1..=255));
     check.memory_budget(raw, &handlers, workers);
     Some(model::Manifest {
         kafka: kafka?,

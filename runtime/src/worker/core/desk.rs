@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use slab::Slab;
 
-use super::messages::{HANDLER_MESSAGE_BYTES, InFlight};
+use super::messages::{HANDLERS_PART, InFlight};
 use super::{Core, Now};
 use crate::dispatch::breaker::Breaker;
 use crate::worker::effect::RunId;
@@ -26,6 +26,8 @@ pub(super) struct Desk {
     begun: [usize; 2],
     /// Weight of its messages without an answer.
     pub(super) message_bytes: usize,
+    /// How many of them no call may add to.
+    message_room: usize,
     /// Calls that may be under way.
     concurrency: usize,
     /// `None`: its calls are never held.
@@ -35,7 +37,8 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    pub(super) fn new(handler: &PlannedHandler, now: Now) -> Desk {
+    /// `message_room`: of all handlers of the worker.
+    pub(super) fn new(handler: &PlannedHandler, message_room: usize, now: Now) -> Desk {
         let breaker = handler.circuit.map(|circuit| Breaker::new(circuit, now.instant));
         Desk {
             ready: VecDeque::new(),
@@ -45,6 +48,7 @@ impl Desk {
             rested: false,
             begun: [0; 2],
             message_bytes: 0,
+            message_room: message_room / HANDLERS_PART,
             breaker,
             retired: false,
         }
@@ -86,7 +90,7 @@ impl Desk {
     }
 
     fn has_room(&self) -> bool {
-        self.calling < self.concurrency && self.message_bytes < HANDLER_MESSAGE_BYTES
+        self.calling < self.concurrency && self.message_bytes < self.message_room
     }
 
     pub(super) fn call_begins(&mut self) {

@@ -20,13 +20,14 @@ use crate::worker::mutation::mutation;
 pub(super) const PUBLISH_RETRY: Duration = Duration::from_millis(500);
 pub(super) const PUBLISH_RETRY_MAX: Duration = Duration::from_secs(30);
 
-/// Bytes of messages without an answer above which no call begins. The bounds on
-/// records do not bound their outputs, which pile up while a broker does not answer.
-pub(super) const MESSAGE_BYTES: usize = 64 << 20;
+/// Bytes of messages without an answer, of all workers together, above which no call
+/// begins: what a producer's queue takes, so that it does not fill. The bounds on records do
+/// not bound their outputs, which pile up while a broker does not answer.
+pub const MESSAGE_BYTES: usize = 64 << 20;
 
-/// The same for the messages of one handler: below what a producer's queue takes, so that
-/// one that returns much does not hold the others' calls back.
-pub(super) const HANDLER_MESSAGE_BYTES: usize = MESSAGE_BYTES / 4;
+/// The part of it that the messages of one handler may have, so that one that returns much
+/// does not hold the others' calls back.
+pub(super) const HANDLERS_PART: usize = 4;
 
 /// What a message counts at least: a queue is full of many small ones too.
 pub(super) const MESSAGE_WEIGHT: usize = 512;

@@ -49,9 +49,10 @@ impl Core {
 
     /// Makes `plan` the current generation. What is under way is left alone. The
     /// effects that are there already must have been taken: see [`Core::has_effects`].
+    /// Gives the desks that are new.
     ///
     /// Looks at every run that is not settled: some 10 ns for each.
-    pub fn switch(&mut self, plan: Arc<Plan>) {
+    pub fn switch(&mut self, plan: Arc<Plan>) -> Vec<usize> {
         let old = self.generation.clone();
         let mut waiting = std::mem::take(&mut self.stranded);
         for &desk in &old.desks {
@@ -69,6 +70,7 @@ impl Core {
         for id in waiting {
             self.queue(id);
         }
+        self.generation.desks.iter().filter(|desk| !old.desks.contains(desk)).copied().collect()
     }
 
     /// The desk of a handler of a new generation. One that is what it was keeps its
@@ -78,7 +80,7 @@ impl Core {
         let same = plan.same_handler(handler, &old.plan).filter(|_| !mutation!(SwitchForgetsCircuit));
         match same.filter(|&same| old.plan.handlers[same].circuit == planned.circuit) {
             Some(same) => old.desks[same],
-            None => self.desks.insert(Desk::new(planned, self.now)),
+            None => self.desks.insert(Desk::new(planned, self.message_room, self.now)),
         }
     }
 

@@ -9,7 +9,7 @@ mod rig;
 mod simulation;
 mod turns;
 
-use super::messages::{HANDLER_MESSAGE_BYTES, MESSAGE_WEIGHT, PUBLISH_RETRY, PUBLISH_RETRY_MAX};
+use super::messages::{HANDLERS_PART, MESSAGE_BYTES, MESSAGE_WEIGHT, PUBLISH_RETRY, PUBLISH_RETRY_MAX};
 use super::*;
 use crate::observe::{Observation, What};
 use crate::outcome::Output;

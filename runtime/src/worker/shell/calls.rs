@@ -24,7 +24,7 @@ type Running = Pin<Box<dyn Future<Output = Report>>>;
 impl Worker {
     /// Lets every handler compute for its share of time, in calls that begin and in
     /// those that go on; true if there may be more to do.
-    pub(super) async fn round(&mut self, now: Instant) -> bool {
+    pub(super) async fn round(&mut self) -> bool {
         self.core.begin_round();
         // New calls and those under way come first by turns: neither can use up
         // the share of the other for long.
@@ -32,12 +32,12 @@ impl Worker {
         let mut more = false;
         if begin_first {
             self.rest_used_up();
-            more = self.act(now).await;
+            more = self.act().await;
         }
         self.take_ended().await;
         if !begin_first {
             self.rest_used_up();
-            more = self.act(Instant::now()).await;
+            more = self.act().await;
         }
         more || self.calls.used_up().next().is_some()
     }
@@ -47,19 +47,14 @@ impl Worker {
         self.calls.used_up().for_each(|desk| self.core.rest(desk));
     }
 
-    /// Does what the core says, up to a turn; true if there may be more. `began`: now.
-    async fn act(&mut self, began: Instant) -> bool {
-        let mut accounted = Duration::ZERO;
+    /// Does what the core says, up to a turn; true if there may be more.
+    async fn act(&mut self) -> bool {
         for _ in 0..TURN {
             let Some(effect) = self.core.next(!self.is_refused()) else { return false };
             if let Some(order) = self.do_at_once(effect) {
-                let desk = order.desk;
-                // The clock is read only for calls that wait: the others have measured themselves.
-                let time = match self.call(order).await {
-                    Some(duration) => duration,
-                    None => began.elapsed().saturating_sub(accounted),
-                };
-                accounted += time;
+                let (desk, began) = (order.desk, Instant::now());
+                // Those that have ended have measured themselves.
+                let time = self.call(order).await.unwrap_or_else(|| began.elapsed());
                 if self.calls.charge(desk, time) {
                     self.core.rest(desk);
                 }

@@ -141,7 +141,7 @@ impl Rig {
 
     pub fn with(plan: Arc<Plan>, observing: bool) -> Rig {
         let now = start();
-        let mut core = Core::new(plan, "group".into(), observing, 1, now);
+        let mut core = Core::new(plan, "group".into(), observing, MESSAGE_BYTES, 1, now);
         let slot = Slot { index: 0, epoch: 1 };
         let account = Account::new("t".into(), 0, 0, BUFFER);
         core.assign(slot, account.clone());

@@ -80,7 +80,7 @@ impl World {
         let mut rng = Rng::with_seed(seed);
         let now = start();
         let plan = if seed % 2 == 1 { plan_with_circuits() } else { plan() };
-        let core = Core::new(plan.clone(), "group".into(), true, rng.u64(..), now);
+        let core = Core::new(plan.clone(), "group".into(), true, MESSAGE_BYTES, rng.u64(..), now);
         // Of a few records, the same one probes its circuit again and again.
         let records = if rng.u32(..4) == 0 { 4 } else { 60 };
         let parts = (0..3).map(|_| Part::new(&mut rng, records)).collect();

@@ -52,7 +52,7 @@ fn quick_calls_that_use_up_a_round_keep_more_records_from_being_decoded() {
 #[test]
 fn a_handler_whose_outputs_pile_up_waits_alone() {
     let mut rig = Rig::new();
-    let large = Output { ty: "done".into(), data: Some(vec![0; HANDLER_MESSAGE_BYTES]), ..Output::default() };
+    let large = Output { ty: "done".into(), data: Some(vec![0; MESSAGE_BYTES / HANDLERS_PART]), ..Output::default() };
     rig.deliver(0, "a", "k");
     rig.end(0, Outcome::Handled(vec![large]));
     rig.deliver(1, "b", "k");
@@ -70,7 +70,7 @@ fn a_handler_whose_outputs_pile_up_waits_alone() {
 fn many_small_outputs_pile_up_too_and_are_forgotten_with_their_partition() {
     let mut rig = Rig::new();
     rig.deliver(0, "a", "k");
-    rig.end(0, handled(HANDLER_MESSAGE_BYTES / MESSAGE_WEIGHT));
+    rig.end(0, handled((MESSAGE_BYTES / HANDLERS_PART) / MESSAGE_WEIGHT));
     rig.deliver(1, "b", "k");
     assert!(rig.running().is_empty());
     rig.core.release(rig.slot);

@@ -134,7 +134,7 @@ impl World {
 
     /// The worker is gone with all that it knew; another one begins with what is committed.
     pub fn crash(&mut self) {
-        self.core = Core::new(self.plan.clone(), "group".into(), true, self.rng.u64(..), self.now);
+        self.core = Core::new(self.plan.clone(), "group".into(), true, MESSAGE_BYTES, self.rng.u64(..), self.now);
         self.circuits = [Circuit::Closed; 2];
         self.calls.clear();
         self.sent.clear();

@@ -94,6 +94,11 @@ impl<'a> Helpers<'a> {
         Helpers { indices, first_type: types, known: HashMap::new(), in_order: Vec::new(), types: Vec::new() }
     }
 
+    /// How many of the module's functions are imported. They come first.
+    pub fn imported(&self) -> u32 {
+        self.indices.imported
+    }
+
     /// The function that does what this instruction does.
     pub fn call(&mut self, bulk: Bulk) -> Result<Call, Unreadable> {
         /// More functions than this wasmtime does not take, and the memory for their bodies

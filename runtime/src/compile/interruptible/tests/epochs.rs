@@ -1,6 +1,6 @@
 //! How much is copied or filled between two chances to be interrupted.
 
-use wasmtime::{AsContextMut, Extern, Instance, Memory, Module, Store, UpdateDeadline};
+use wasmtime::{AsContextMut, Caller, Extern, Func, Instance, Memory, Module, Store, UpdateDeadline};
 
 use super::*;
 
@@ -93,6 +93,64 @@ fn no_more_elements_than_a_chunk_between_two_chances() {
         assert_eq!(most(&module), (5000, 5000), "as it is, all at once");
         assert_eq!(most(&chunked(&module)), (1024, 5000));
     }
+}
+
+#[test]
+fn no_long_stretch_of_code_between_two_chances() {
+    // Each store is 7 bytes of code and more.
+    let stores: String = (0..20_000).map(|at| format!("(i32.store8 (i32.const {at}) (i32.const 1))")).collect();
+    let module =
+        wat(&format!(r#"(module (memory (export "m") 1) (func (export "run") (if (i32.const 1) (then {stores}))))"#));
+    assert_eq!(most(&module), (20_000, 20_000), "as it is, all at once");
+    let (between, all) = most(&chunked(&module));
+    assert!(between <= 1024 / 7 && all == 20_000, "{between} of {all}");
+}
+
+/// Runs the function `run`, which calls the host: the most calls between two looks.
+fn most_calls(module: &[u8]) -> u32 {
+    let engine = engine();
+    let module = Module::new(&engine, module).unwrap();
+    // Calls since the last look, and the most of them.
+    let mut store = Store::new(&engine, (0, 0));
+    store.epoch_deadline_callback(|mut store| {
+        store.data_mut().0 = 0;
+        Ok(UpdateDeadline::Continue(0))
+    });
+    store.set_epoch_deadline(0);
+    let host = Func::wrap(&mut store, |mut caller: Caller<'_, (u32, u32)>| {
+        let (now, most) = caller.data_mut();
+        *now += 1;
+        *most = (*most).max(*now);
+    });
+    let instance = Instance::new(&mut store, &module, &[host.into()]).unwrap();
+    instance.get_typed_func::<(), ()>(&mut store, "run").unwrap().call(&mut store, ()).unwrap();
+    store.data().1
+}
+
+#[test]
+fn a_few_calls_of_the_host_between_two_chances() {
+    let ways = [("direct", "(call $host)"), ("through a table", "(call_indirect (type $f) (i32.const 0))")];
+    for (how, call) in ways {
+        for count in [5, 1000] {
+            let calls = call.repeat(count);
+            let module = wat(&format!(
+                r#"(module (type $f (func)) (import "" "host" (func $host)) (table 1 funcref) (elem (i32.const 0) $host)
+                (func (export "run") {calls}))"#
+            ));
+            assert_eq!(most_calls(&module), count as u32, "{how}: as it is, all at once");
+            assert_eq!(most_calls(&chunked(&module)), 4, "{how}");
+        }
+    }
+}
+
+#[test]
+fn what_looks_often_enough_stays_as_it_is() {
+    // Calls of its own functions, each of which looks; and three of the host.
+    let calls = "(call $own)".repeat(60);
+    let module = wat(&format!(
+        r#"(module (import "" "host" (func $host)) (func $own) (func {calls} (call $host) (call $host) (call $host)))"#
+    ));
+    assert!(matches!(make(&module).unwrap(), Cow::Borrowed(_)));
 }
 
 #[test]

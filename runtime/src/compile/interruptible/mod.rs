@@ -1,12 +1,16 @@
-//! Makes what a guest copies and fills interruptible: bulk instructions in chunks.
+//! Makes what a guest does interruptible where wasmtime looks at the epoch too rarely.
 //!
-//! One `memory.fill`, `memory.copy`, `memory.init` or `table.copy` runs to its end, however
+//! **Bulk instructions in chunks.** One `memory.fill`, `memory.copy`, `memory.init` or `table.copy` runs to its end, however
 //! long it is, and no epoch tick ends it. So before a module is compiled, each of them whose
 //! length is not known to be short becomes a choice (`body`): up to [`BYTES`] or [`ELEMENTS`]
 //! it is as before, and what is longer is a `call` of a function that is appended to the
 //! module (`helper`, `chunks`). That one works in a loop, a chunk at a time, and wasmtime
 //! looks at the epoch at the head of every loop. What a guest sees is the same: memory,
 //! tables, traps, results.
+//!
+//! **No long stretch without a look.** wasmtime looks where a function or a loop begins. A
+//! function may be megabytes of calls to the host, one after the other. So in a stretch of
+//! more than a kilobyte of code, or of a few such calls, there is an empty loop (`body`).
 //!
 //! In: the bytes of a component or of a core module. Out: the same with some places
 //! replaced (`splice`); whatever is not named here is copied bit by bit. In each core module
@@ -29,9 +33,6 @@ use std::borrow::Cow;
 use wasmparser::BinaryReader;
 
 use self::splice::{Splice, sections};
-
-/// Part of what compiled forms are found by: to be raised when what is written here changes.
-pub(super) const VERSION: u32 = 1;
 
 /// The most bytes that one instruction copies or fills, the size of a page of memory: some
 /// microseconds, beside which the loop around it costs nothing.
@@ -59,12 +60,11 @@ pub(super) enum Unreadable {
     Refused(&'static str),
 }
 
-/// The same component or core module with its bulk instructions in chunks; borrowed
-/// where there are none. Takes time and memory in proportion to the length of `binary`.
+/// The same component or core module, interruptible; borrowed where it is that as it is. Takes time and memory in proportion to the length of `binary`.
 ///
 /// # Errors
 /// It is not well-formed as far as it was looked at. Whether it is valid is for wasmtime to say.
-pub(super) fn in_chunks(binary: &[u8]) -> Result<Cow<'_, [u8]>, Unreadable> {
+pub(super) fn make(binary: &[u8]) -> Result<Cow<'_, [u8]>, Unreadable> {
     let mut splices = Vec::new();
     rewrite(BinaryReader::new(binary, 0), 0, &mut splices)?;
     splice::apply(binary, splices)

@@ -1,4 +1,5 @@
-//! The bodies of functions: finding bulk instructions, and what stands in their place.
+//! The bodies of functions: finding bulk instructions and long stretches without a loop, and
+//! what is written for them.
 
 use wasm_encoder::{BlockType, Encode as _, InstructionSink, ValType};
 use wasmparser::{BinaryReader, FunctionBody, Operator};
@@ -6,23 +7,72 @@ use wasmparser::{BinaryReader, FunctionBody, Operator};
 use super::Unreadable;
 use super::helper::{Bulk, Call, Helpers};
 
-/// Whether there may be a bulk instruction in these bytes: nearly all bodies need not
-/// be looked at more closely. The first byte tells, and the low bits of the second one, as
-/// which the format also allows a longer encoding of the same number.
-pub fn may_hold_any(bytes: &[u8]) -> bool {
+/// The most bytes of code between two places where wasmtime looks at the epoch, which are
+/// the beginnings of functions and loops: some hundreds of instructions.
+const STRETCH: usize = 1024;
+
+/// What an instruction counts that takes longer than its bytes tell: a call of the host, or of
+/// what may be the host, and a bulk instruction that stays as it is.
+const LONG: usize = STRETCH / 4;
+
+/// A loop that does nothing: a place where wasmtime looks at the epoch.
+const LOOK: [u8; 3] = [0x03, 0x40, 0x0b];
+
+/// Whether a body may have to change: most need not be looked at more closely.
+fn may_change(bytes: &[u8]) -> bool {
+    // `call`, `call_indirect` and their like.
+    let is_call = |byte: &u8| (0x10..=0x15).contains(byte);
+    bytes.len() >= STRETCH
+        || may_hold_bulk(bytes)
+        || bytes.iter().filter(|byte| is_call(byte)).count() * LONG >= STRETCH
+}
+
+/// Whether there may be a bulk instruction in these bytes. The first byte tells, and the low
+/// bits of the second one, as which the format also allows a longer encoding of the same number.
+fn may_hold_bulk(bytes: &[u8]) -> bool {
     bytes.windows(2).any(|pair| pair[0] == 0xfc && matches!(pair[1] & 0x7f, 8 | 10 | 11 | 14))
 }
 
-/// The body with a choice in place of each bulk instruction, without its length;
-/// `None`: it stays as it is. `parameters`: how many the function has. Names the helpers
-/// that it calls.
+/// How much may pass until the epoch must be looked at again.
+struct Stretch {
+    /// Where it was looked at last, an offset into the body.
+    from: usize,
+    /// What instructions since then count beyond their bytes.
+    more: usize,
+}
+
+impl Stretch {
+    fn is_over(&self, at: usize) -> bool {
+        at - self.from + self.more >= STRETCH
+    }
+
+    fn begin(&mut self, at: usize) {
+        *self = Stretch { from: at, more: 0 };
+    }
+
+    /// Goes past an instruction that ends at an offset. Of the functions, those below
+    /// `imported` may be the host's; the others begin with a look at the epoch.
+    fn pass(&mut self, operator: &Operator<'_>, end: usize, imported: u32) {
+        match *operator {
+            Operator::Loop { .. } => self.begin(end),
+            Operator::Call { function_index } if function_index >= imported => self.begin(end),
+            Operator::Call { .. } | Operator::CallIndirect { .. } | Operator::CallRef { .. } => self.more += LONG,
+            // What leaves the function needs no more looks in it.
+            _ => {}
+        }
+    }
+}
+
+/// The body with a choice in place of each bulk instruction and a look at the epoch in each
+/// long stretch, without its length; `None`: it stays as it is. `parameters`: how many the
+/// function has. Names the helpers that it calls.
 pub fn rewrite(
     body: &FunctionBody<'_>,
     parameters: u32,
     helpers: &mut Helpers<'_>,
 ) -> Result<Option<Vec<u8>>, Unreadable> {
     let bytes = body.as_bytes();
-    if !may_hold_any(bytes) {
+    if !may_change(bytes) {
         return Ok(None);
     }
     let start = body.range().start;
@@ -32,18 +82,29 @@ pub fn rewrite(
     // known. Nothing can come between: what ends a block is an operator too.
     let (mut copied, mut length) = (operators.original_position() - start, None);
     let code_at = copied;
+    let mut stretch = Stretch { from: code_at, more: 0 };
     let mut code = Vec::new();
     while !operators.eof() {
         let at = operators.original_position() - start;
-        let operator = operators.read()?;
-        if let Some(bulk) =
-            Bulk::of(&operator).filter(|bulk| length.is_none_or(|length| length > u64::from(bulk.chunk())))
-        {
-            let end = operators.original_position() - start;
-            let call = helpers.call(bulk)?;
+        if stretch.is_over(at) {
             code.extend_from_slice(&bytes[copied..at]);
-            choose(&mut code, call, locals.length(call.is_wide)?, &bytes[at..end]);
-            copied = end;
+            code.extend(LOOK);
+            copied = at;
+            stretch.begin(at);
+        }
+        let operator = operators.read()?;
+        let end = operators.original_position() - start;
+        match Bulk::of(&operator) {
+            Some(bulk) if length.is_none_or(|length| length > u64::from(bulk.chunk())) => {
+                let call = helpers.call(bulk)?;
+                code.extend_from_slice(&bytes[copied..at]);
+                choose(&mut code, call, locals.length(call.is_wide)?, &bytes[at..end]);
+                copied = end;
+                // The helper looks, and wasmtime before an instruction of unknown length.
+                stretch.begin(end);
+            }
+            Some(_) => stretch.more += LONG,
+            None => stretch.pass(&operator, end, helpers.imported()),
         }
         length = match operator {
             Operator::I32Const { value } => Some(u64::from(value.cast_unsigned())),

@@ -47,9 +47,6 @@ impl<'a> Sections<'a> {
 pub fn rewrite(reader: BinaryReader<'_>, splices: &mut Vec<Splice>) -> Result<u64, Unreadable> {
     let all = Sections::read(reader)?;
     let Some(code) = &all.code else { return Ok(0) };
-    if !body::may_hold_any(code.content.clone().read_bytes(code.content.bytes_remaining())?) {
-        return Ok(0);
-    }
     let (Some(types), Some(functions)) = (&all.types, &all.functions) else {
         return Err(Unreadable::Refused("a module has code and no functions"));
     };
@@ -71,6 +68,8 @@ pub fn rewrite(reader: BinaryReader<'_>, splices: &mut Vec<Splice>) -> Result<u6
 pub struct Indices {
     /// How many functions.
     pub functions: u32,
+    /// How many of them are imported.
+    pub imported: u32,
     /// All memories.
     pub memories: Vec<Kind>,
     /// All tables.
@@ -88,13 +87,14 @@ pub struct Kind {
 
 impl Indices {
     fn read(all: &Sections<'_>, defined: u32) -> Result<Indices, Unreadable> {
-        let mut indices = Indices { functions: defined, memories: Vec::new(), tables: Vec::new() };
+        let mut indices = Indices { functions: defined, imported: 0, memories: Vec::new(), tables: Vec::new() };
         if let Some(imports) = &all.imports {
             for import in ImportSectionReader::new(imports.content.clone())?.into_imports() {
                 match import?.ty {
                     TypeRef::Func(_) | TypeRef::FuncExact(_) => {
                         let more = indices.functions.checked_add(1);
                         indices.functions = more.ok_or(Unreadable::Refused("too many functions"))?;
+                        indices.imported += 1;
                     }
                     TypeRef::Memory(memory) => indices.memory(memory),
                     TypeRef::Table(table) => indices.table(table),
@@ -137,8 +137,8 @@ fn parameters(types: &Section<'_>) -> Result<Vec<u32>, Unreadable> {
     Ok(all)
 }
 
-/// Rewrites the bodies that hold bulk instructions; gives the number of bytes by which
-/// they grow, which is 0 only if there are none.
+/// Rewrites the bodies that must change; gives the number of bytes by which they grow,
+/// which is 0 only if there are none.
 fn bodies(
     code: &Section<'_>,
     types: FunctionSectionReader<'_>,
@@ -166,6 +166,10 @@ fn bodies(
         with.extend(body);
         longer += (with.len() - (range.end - length_at)) as u64;
         splices.push(Splice { range: length_at..range.end, with });
+    }
+    // What stands behind the last function would become one, with what is appended.
+    if !reader.eof() {
+        return Err(Unreadable::Refused("a module has bytes behind its last function"));
     }
     Ok(longer)
 }

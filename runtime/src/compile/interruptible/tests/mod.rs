@@ -25,7 +25,7 @@ fn wat(text: &str) -> Vec<u8> {
 /// The module in chunks, which it must not be without.
 #[track_caller]
 fn chunked(module: &[u8]) -> Vec<u8> {
-    match in_chunks(module).unwrap() {
+    match make(module).unwrap() {
         Cow::Owned(chunked) => chunked,
         Cow::Borrowed(_) => panic!("nothing was rewritten"),
     }
