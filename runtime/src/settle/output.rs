@@ -32,13 +32,17 @@ pub struct Input<'a> {
 /// Encodes an output of an attempt on `route`; `index` is its place among the
 /// attempt's outputs, from 0, and `allowed_topics` are those of the handler.
 ///
-/// What the handler left empty is filled in: the topic and the mode are the
-/// route's, the key is the input's, the source is `outrigger/<route>` and the id
+/// The mode is the route's. What the handler left out is filled in: the topic is the
+/// route's, the key is the input's, and an empty id becomes
 /// `group/topic/partition/offset/route/index` of the input. That id also goes into the
 /// header `outrigger-id`, in place of one by the handler, so that a consumer can
-/// drop doubles whatever ids the handler gives. An optional attribute that is
-/// empty is left out. An event without data gets a null value in binary mode,
-/// which on a compacted topic deletes the key.
+/// drop doubles whatever ids the handler gives. An event without data gets a null value
+/// in binary mode, which on a compacted topic deletes the key.
+///
+/// A component's output with an empty source, or with an optional attribute that is empty,
+/// does not come here: `invoke` has refused it. For guests that are no components, whose
+/// outputs it does not check, the source becomes `outrigger/<route>` and the attribute is
+/// left out.
 ///
 /// # Errors
 ///
