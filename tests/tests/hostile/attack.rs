@@ -113,6 +113,19 @@ pub fn all() -> Vec<Attack> {
             End::Handled,
         ),
         attack("naps", "short waits, much computing between", "do=naps naps=5 us=900", "", LONG, End::Handled),
+        // 20,000 calls of the host: seconds, without a loop in which to be interrupted.
+        Attack {
+            keys: 1,
+            module: |modules| modules.straight(20_000),
+            ..attack(
+                "straight",
+                "20,000 log messages of 2 MB, without a loop",
+                "",
+                "",
+                LONG,
+                End::Failed("budget", "CPU time budget of 500ms exceeded"),
+            )
+        },
         Attack {
             keys: 1,
             ..attack(

@@ -72,6 +72,21 @@ impl Modules {
         self.component("start-traps-late", &shell, &items)
     }
 
+    /// A module that says two megabytes to the log, so many times, in a straight line: a
+    /// function without any loop.
+    pub fn straight(&self, times: usize) -> PathBuf {
+        let shell = HANDLER
+            .replace("COMPONENT-IMPORTS", include_str!("wat/logging.wat"))
+            .replace(
+                "MODULE-IMPORTS",
+                r#"(import "logs" "log" (func $log (param i32 i32 i32 i32 i32))) (import "told" "memory" (memory $told 32))"#,
+            )
+            .replace("MODULE-ARGUMENTS", r#"(with "logs" (instance $logs)) (with "told" (instance $told))"#);
+        const LOG: &str = "(call $log (i32.const 2) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 2000000))";
+        let items = format!("(func (export \"handle\") (param i32) (result i32) {} (i32.const 0))", LOG.repeat(times));
+        self.component("straight", &shell, &items)
+    }
+
     /// When that start function begins to trap.
     pub fn late(&self) -> SystemTime {
         self.late

@@ -24,9 +24,9 @@ pub fn rows(verdicts: &mut Verdicts) {
     refused("a module of 100 memories", &modules.many_memories(100), "memories");
     refused("a component of 40 instances", &modules.many_instances(40), "instances");
     refused(
-        "a segment of 300,000 elements",
-        &modules.many_elements(300_000),
-        "300000 elements, and at most 262144 can be made into an instance",
+        "a segment of 200,000 elements",
+        &modules.many_elements(200_000),
+        "made of more than 131072 elements, globals, imports and exports",
     );
 }
 
