@@ -15,8 +15,8 @@ fn base(mut config: ClientConfig, kafka: &Kafka, role: &str) -> ClientConfig {
     config.set("client.id", format!("outrigger-{role}"));
     config.set_log_level(RDKafkaLogLevel::Info);
     config.set("log.connection.close", "false");
-    if has_tls(kafka) && !names_authorities(|name| std::env::var_os(name)) {
-        config.set("ssl.ca.location", "probe");
+    if let Some(place) = authorities(kafka, |name| std::env::var_os(name)) {
+        config.set("ssl.ca.location", place);
     }
     for (name, value) in &kafka.properties {
         if applies(name, role) {
@@ -29,17 +29,14 @@ fn base(mut config: ClientConfig, kafka: &Kafka, role: &str) -> ClientConfig {
     config
 }
 
-/// Whether the brokers are reached over TLS.
-fn has_tls(kafka: &Kafka) -> bool {
-    let protocol = kafka.properties.get("security.protocol").map(|value| value.reveal().to_ascii_lowercase());
-    protocol.is_some_and(|protocol| protocol.ends_with("ssl"))
-}
-
-/// Whether the environment says where the system's certificate authorities are. OpenSSL goes
-/// by that, and otherwise by the place of its own build, where there are none; so librdkafka
-/// is told to look where distributions have them.
-fn names_authorities(env: impl Fn(&str) -> Option<OsString>) -> bool {
-    ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().any(|name| env(name).is_some())
+/// Where to look for the certificate authorities of brokers that are reached over TLS.
+/// OpenSSL goes by its variables, and without them by the place of its own build, where
+/// there are none: then librdkafka is told to look where distributions have them.
+fn authorities(kafka: &Kafka, env: impl Fn(&str) -> Option<OsString>) -> Option<&'static str> {
+    let protocol = kafka.properties.get("security.protocol")?.reveal();
+    let has_tls = ["ssl", "sasl_ssl"].iter().any(|tls| protocol.eq_ignore_ascii_case(tls));
+    let are_named = ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().any(|name| env(name).is_some());
+    (has_tls && !are_named).then_some("probe")
 }
 
 /// Properties that only one kind of client knows: the other would warn about them.
@@ -154,18 +151,15 @@ mod tests {
 
     #[test]
     fn the_authorities_of_the_system_are_looked_for() {
-        let found = |properties: &[(&str, &str)]| {
-            let config = consumer(&kafka(properties));
-            config.get("ssl.ca.location").map(str::to_owned)
+        let found = |protocol, variable: &'static str| {
+            authorities(&kafka(&[("security.protocol", protocol)]), move |name| (name == variable).then(OsString::new))
         };
-        // As long as the tests' environment names none.
-        assert!(!names_authorities(|name| std::env::var_os(name)));
-        assert_eq!(found(&[("security.protocol", "SASL_SSL")]).as_deref(), Some("probe"));
-        assert_eq!(found(&[("security.protocol", "ssl")]).as_deref(), Some("probe"));
-        assert_eq!(found(&[("security.protocol", "ssl"), ("ssl.ca.location", "/ca")]).as_deref(), Some("/ca"));
-        assert_eq!(found(&[("security.protocol", "sasl_plaintext")]), None);
-        assert!(names_authorities(|name| (name == "SSL_CERT_FILE").then(OsString::new)));
-        assert!(names_authorities(|name| (name == "SSL_CERT_DIR").then(OsString::new)));
+        assert_eq!((found("ssl", ""), found("SASL_SSL", "")), (Some("probe"), Some("probe")));
+        assert_eq!((found("ssl", "SSL_CERT_FILE"), found("ssl", "SSL_CERT_DIR")), (None, None));
+        assert_eq!((found("sasl_plaintext", ""), found("plaintext", "")), (None, None));
+        assert_eq!(authorities(&kafka(&[]), |_| None), None);
+        let named = consumer(&kafka(&[("security.protocol", "ssl"), ("ssl.ca.location", "/ca.pem")]));
+        assert_eq!(value(&named, "ssl.ca.location"), "/ca.pem");
     }
 
     #[test]

@@ -32,6 +32,11 @@ pub(super) async fn send(
     let Prepared { origin, head, .. } = prepared;
     let mut request = head.map(|()| RequestBody::new(body, Arc::clone(&attempt)));
     let mut idle = client.connections.take(&origin, Instant::now());
+    if idle.is_some() {
+        // First the runtime looks at its sockets: a server may have closed this one while
+        // the thread was busy, and a request that is sent into it is lost.
+        tokio::task::yield_now().await;
+    }
     let (response, connection) = loop {
         let used_before = idle.is_some();
         let mut connection = match idle.take() {

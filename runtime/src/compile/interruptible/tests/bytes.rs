@@ -63,6 +63,20 @@ fn unbounded(body: &FunctionBody<'_>, helpers: u32) -> usize {
     (0..operators.len()).filter(|&at| is_bulk(&operators[at]) && !is_bounded(&operators[..at])).count()
 }
 
+/// The operators of a body, without loops that do nothing.
+fn without_looks(body: &FunctionBody<'_>) -> Vec<String> {
+    let mut out: Vec<String> = Vec::new();
+    for operator in body.get_operators_reader().unwrap() {
+        let text = format!("{:?}", operator.unwrap());
+        if text == "End" && out.last().is_some_and(|last| last == "Loop { blockty: Empty }") {
+            out.pop();
+        } else {
+            out.push(text);
+        }
+    }
+    out
+}
+
 /// Looks at a module in chunks beside what it was: how many instructions have got a choice.
 #[track_caller]
 fn compare(original: &[u8], chunked: &[u8]) -> usize {
@@ -75,7 +89,8 @@ fn compare(original: &[u8], chunked: &[u8]) -> usize {
         for (body, body_after) in before.iter().zip(after) {
             let here = unbounded(body, first);
             assert_eq!(unbounded(body_after, first), 0);
-            assert!(here > 0 || body.as_bytes() == body_after.as_bytes(), "a body that has nothing to change");
+            let is_same = without_looks(body) == without_looks(body_after);
+            assert!(here > 0 || is_same, "a body in which nothing is replaced");
             replaced += here;
         }
         let helpers = &after[before.len()..];
@@ -89,7 +104,8 @@ fn lengths_that_are_known_to_be_short_stay() {
     let module = wat(r#"(module (memory 3) (memory i64 3) (data $d "x")
         (func (param i32 i64)
             (memory.fill (local.get 0) (local.get 0) (i32.const 65536))
-            (memory.fill 1 (local.get 1) (local.get 0) (i64.const 65536))
+            (memory.fill 1 (local.get 1) (local.get 0) (i64.const 65536)))
+        (func (param i32 i64)
             (memory.copy (local.get 0) (local.get 0) (i32.const 0))
             (memory.copy 1 1 (local.get 1) (local.get 1) (i64.const 64))
             (memory.init $d (local.get 0) (local.get 0) (i32.const 1))))"#);
