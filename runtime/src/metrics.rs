@@ -119,7 +119,7 @@ impl Metrics {
                 Opts::new("outrigger_consumer_lag_seconds", "Age of the lowest unsettled record."),
                 &["topic", "partition"],
             )?,
-            retries_waiting: gauge(&r, "retries_waiting", "Records that wait for their next attempt.")?,
+            retries_waiting: gauge(&r, "retries_waiting", "Attempts and messages that wait to be tried again.")?,
             queue_bytes: gauge(&r, "queue_bytes", "Bytes of records read and not settled.")?,
             queue_records: gauge(&r, "queue_records", "Records read and not settled.")?,
             paused_partitions: gauge(&r, "paused_partitions", "Partitions whose reading is paused.")?,

@@ -79,7 +79,7 @@ pub enum Why {
         /// All of them.
         attempts: u32,
     },
-    /// The probing attempt failed.
+    /// The trial call failed.
     Probe,
 }
 
@@ -274,7 +274,7 @@ impl fmt::Display for Why {
             Why::InARow(1) => write!(f, "an attempt failed"),
             Why::InARow(count) => write!(f, "{count} attempts in a row failed"),
             Why::Share { failed, attempts } => write!(f, "{failed} of the last {attempts} attempts failed"),
-            Why::Probe => write!(f, "the probing attempt failed"),
+            Why::Probe => write!(f, "the trial call failed"),
         }
     }
 }

@@ -48,7 +48,7 @@ pub struct Circuit {
     pub window: Duration,
     /// Attempts within the window below which their share says nothing, at least 1.
     pub minimum_attempts: u32,
-    /// How long it is open before one call probes.
+    /// How long it is open before a trial call.
     pub open_for: Duration,
     /// The bound on that time, which doubles with each probe that fails. Not below `open_for`.
     pub max_open_for: Duration,

@@ -119,7 +119,7 @@ impl Drop for RouteMetrics {
 /// One worker's shares of the process-wide gauges.
 #[derive(Debug)]
 pub struct WorkerMetrics {
-    /// Records that wait for their next attempt.
+    /// Attempts and messages that wait to be tried again.
     pub retries_waiting: Share,
     /// Bytes of records delivered to the worker and not settled.
     pub queue_bytes: Share,

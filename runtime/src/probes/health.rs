@@ -250,8 +250,8 @@ mod tests {
         };
         assert_eq!(circuits(), json!({}));
         health.circuit("enrich", 1, Some("20 attempts in a row failed".to_owned()));
-        health.circuit("enrich", 0, Some("the probing attempt failed".to_owned()));
-        assert_eq!(circuits(), json!({ "enrich": { "heldOnWorkers": 2, "reason": "the probing attempt failed" } }));
+        health.circuit("enrich", 0, Some("the trial call failed".to_owned()));
+        assert_eq!(circuits(), json!({ "enrich": { "heldOnWorkers": 2, "reason": "the trial call failed" } }));
         health.circuit("enrich", 0, None);
         assert_eq!(circuits()["enrich"]["heldOnWorkers"], 1);
         health.circuit("enrich", 1, None);

@@ -217,7 +217,7 @@ impl Reporter {
                 tracing::warn!(%handler, worker, class, open_for = ?length, "circuit open: {why}; its calls are held");
                 self.troubles.circuit(worker, handler, Some(format!("{why}, the last with class {class}")));
             }
-            Change::HalfOpened => tracing::info!(%handler, worker, "circuit half-open: one call probes"),
+            Change::HalfOpened => tracing::info!(%handler, worker, "circuit half-open: one trial call"),
             Change::Closed => {
                 tracing::info!(%handler, worker, "circuit closed: the probe was answered; calls go on");
                 self.troubles.circuit(worker, handler, None);
@@ -240,7 +240,7 @@ impl Reporter {
         match what {
             What::Handled { .. } | What::Circuit { .. } => {}
             What::Probed { class, reason, delay } => {
-                tracing::info!(route, %topic, partition, offset, id, attempt, generation, module, %class, ?delay, "probing attempt failed, does not count: {}", reason.escape_debug());
+                tracing::info!(route, %topic, partition, offset, id, attempt, generation, module, %class, ?delay, "trial call failed, does not count: {}", reason.escape_debug());
             }
             What::Retry { class, reason, delay } => {
                 tracing::info!(route, %topic, partition, offset, id, attempt, generation, module, %class, ?delay, "attempt failed, will retry: {}", reason.escape_debug());

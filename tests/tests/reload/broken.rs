@@ -43,7 +43,7 @@ const ROWS: [Row; 24] = [
         |s| fs::File::options().write(true).open(s.path("module.wasm")).unwrap().set_len(129 << 20).unwrap(),
         "it has 129MiB, and `compile.moduleSize` is 64MiB",
     ),
-    ("module that may not be read", |s| s.deny("module.wasm"), "`module.wasm` cannot be read: permission denied"),
+    ("module that may not be read", |s| s.deny("module.wasm"), "module.wasm: Permission denied"),
     ("module deleted", |s| fs::remove_file(s.path("module.wasm")).unwrap(), "module.wasm"),
     (
         "module is a folder",

@@ -44,11 +44,11 @@ pub(in crate::manifest) struct CircuitTable {
     #[serde(default)]
     #[schemars(range(min = 1, max = 1_000_000), extend("default" = 50))]
     pub minimum_attempts: Field<u64>,
-    /// How long it is open before one call probes.
+    /// How long it is open before a trial call.
     #[serde(default)]
     #[schemars(extend("default" = "30s"))]
     pub open_for: Field<Duration>,
-    /// The bound on that time, which doubles with each probe that fails.
+    /// The bound on that time, which doubles with each trial call that fails.
     #[serde(default)]
     #[schemars(extend("default" = "5m"))]
     pub max_open_for: Field<Duration>,

@@ -53,7 +53,7 @@ pub(super) struct Manifest {
     pub undecodable: Field<Unhandled>,
     /// Worker threads. Default: one per core that the process may use.
     #[serde(default)]
-    #[schemars(range(min = 1, max = 1024))]
+    #[schemars(range(min = 1, max = 255))]
     pub workers: Field<u64>,
     /// What the instances of all handlers may hold together: handlers x workers x
     /// concurrency x memory must not be more. Default: not compared.

@@ -41,7 +41,7 @@ fn no_attempt_is_used_up_while_the_circuit_is_open() {
         assert_eq!(rig.running(), [probe], "the probe goes round");
         rig.end(probe, failed(FailureClass::Dependency));
         let attempt = if probe == 4 { 1 } else { 2 };
-        let opened = format!("h open {wait}s: the probing attempt failed");
+        let opened = format!("h open {wait}s: the trial call failed");
         assert_eq!(rig.take_seen(), [opened, format!("{probe} probed dependency #{attempt} {wait}s")]);
         rig.advance(wait * SECOND - Duration::from_nanos(1));
         assert_eq!(rig.running(), [0; 0]);
