@@ -20,7 +20,8 @@ help: ## Show this list
 demo: build examples ## Watch events flow through sandboxed handlers; needs no Kafka
 	$(OUTRIGGER) dev examples/orders/outrigger.yaml --events examples/orders/events.jsonl --until-idle
 
-test: need-tests build guests examples ## Run all tests: on real Apache Kafka too, with the short faults and hostile handlers
+# Cargo builds the command too, with the tests of its package.
+test: need-tests guests examples ## Run all tests: on real Apache Kafka too, with the short faults and hostile handlers
 	OUTRIGGER_BIN=$(OUTRIGGER) $(CARGO) test --workspace
 
 faults: need-tests build guests ## Do harm on real Kafka for 45 minutes, print a table; ONLY=kill: one row; JOBS=1: one at a time

@@ -7,24 +7,22 @@ use wasmparser::{BinaryReader, FunctionBody, Operator};
 use super::Unreadable;
 use super::helper::{Bulk, Call, Helpers};
 
-/// The most bytes of code between two places where wasmtime looks at the epoch, which are
-/// the beginnings of functions and loops: some hundreds of instructions.
-const STRETCH: usize = 1024;
+/// The most bytes of code between two looks of wasmtime at the epoch, which are where
+/// functions and loops begin: some hundreds of instructions.
+const STRETCH: u32 = 1024;
 
 /// What an instruction counts that takes longer than its bytes tell: a call of the host, or of
 /// what may be the host, and a bulk instruction that stays as it is.
-const LONG: usize = STRETCH / 4;
+const LONG: u32 = STRETCH / 4;
 
-/// A loop that does nothing: a place where wasmtime looks at the epoch.
+/// A loop that does nothing: a look at the epoch.
 const LOOK: [u8; 3] = [0x03, 0x40, 0x0b];
 
-/// Whether a body may have to change: most need not be looked at more closely.
+/// Whether a body may have to change: those that are short need not be looked at more closely.
 fn may_change(bytes: &[u8]) -> bool {
     // `call`, `call_indirect` and their like.
     let is_call = |byte: &u8| (0x10..=0x15).contains(byte);
-    bytes.len() >= STRETCH
-        || may_hold_bulk(bytes)
-        || bytes.iter().filter(|byte| is_call(byte)).count() * LONG >= STRETCH
+    bytes.len() >= LONG as usize || may_hold_bulk(bytes) || bytes.iter().filter(|byte| is_call(byte)).count() > 1
 }
 
 /// Whether there may be a bulk instruction in these bytes. The first byte tells, and the low
@@ -33,33 +31,110 @@ fn may_hold_bulk(bytes: &[u8]) -> bool {
     bytes.windows(2).any(|pair| pair[0] == 0xfc && matches!(pair[1] & 0x7f, 8 | 10 | 11 | 14))
 }
 
-/// How much may pass until the epoch must be looked at again.
+/// How much a guest may have done since the last look, on the way here that is longest.
+#[derive(Default)]
 struct Stretch {
-    /// Where it was looked at last, an offset into the body.
-    from: usize,
-    /// What instructions since then count beyond their bytes.
-    more: usize,
+    /// Bytes of code, and what instructions count beyond theirs.
+    passed: u32,
+    blocks: Vec<Block>,
+}
+
+/// A block that has begun and not ended.
+struct Block {
+    kind: BlockKind,
+    /// What has passed on the ways to its end so far, but for the one that falls through.
+    at_end: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum BlockKind {
+    /// Its label is its end.
+    Plain,
+    /// Its label is its beginning, which is a look.
+    Loop,
+    /// An `if` whose `else` has not come, with what had passed before it.
+    If(u32),
 }
 
 impl Stretch {
-    fn is_over(&self, at: usize) -> bool {
-        at - self.from + self.more >= STRETCH
+    fn is_over(&self) -> bool {
+        self.passed >= STRETCH
     }
 
-    fn begin(&mut self, at: usize) {
-        *self = Stretch { from: at, more: 0 };
+    fn looked(&mut self) {
+        self.passed = 0;
     }
 
-    /// Goes past an instruction that ends at an offset. Of the functions, those below
-    /// `imported` may be the host's; the others begin with a look at the epoch.
-    fn pass(&mut self, operator: &Operator<'_>, end: usize, imported: u32) {
+    fn begin(&mut self, kind: BlockKind) {
+        self.blocks.push(Block { kind, at_end: 0 });
+    }
+
+    /// A way that leads to the label of a block, counted from the innermost.
+    fn branch(&mut self, depth: u32) {
+        // The outermost label is the function's end.
+        let Some(at) = self.blocks.len().checked_sub(depth as usize + 1) else { return };
+        if self.blocks[at].kind != BlockKind::Loop {
+            self.blocks[at].at_end = self.blocks[at].at_end.max(self.passed);
+        }
+    }
+
+    /// Goes past an instruction of so many bytes. Of the functions, those below `imported`
+    /// may be the host's; the others begin with a look.
+    fn pass(&mut self, operator: &Operator<'_>, bytes: usize, imported: u32) {
+        self.passed = self.passed.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
         match *operator {
-            Operator::Loop { .. } => self.begin(end),
-            Operator::Call { function_index } if function_index >= imported => self.begin(end),
-            Operator::Call { .. } | Operator::CallIndirect { .. } | Operator::CallRef { .. } => self.more += LONG,
-            // What leaves the function needs no more looks in it.
+            Operator::Block { .. } | Operator::TryTable { .. } => self.begin(BlockKind::Plain),
+            Operator::If { .. } => self.begin(BlockKind::If(self.passed)),
+            Operator::Loop { .. } => {
+                self.looked();
+                self.begin(BlockKind::Loop);
+            }
+            Operator::Else => {
+                if let Some(block) = self.blocks.last_mut() {
+                    block.at_end = block.at_end.max(self.passed);
+                    if let BlockKind::If(before) = std::mem::replace(&mut block.kind, BlockKind::Plain) {
+                        self.passed = before;
+                    }
+                }
+            }
+            Operator::End => {
+                if let Some(Block { kind, at_end }) = self.blocks.pop() {
+                    let skipped = if let BlockKind::If(before) = kind { before } else { 0 };
+                    self.passed = self.passed.max(at_end).max(skipped);
+                }
+            }
+            Operator::Br { relative_depth } => {
+                self.branch(relative_depth);
+                // Nothing comes here this way.
+                self.passed = 0;
+            }
+            Operator::BrIf { relative_depth }
+            | Operator::BrOnNull { relative_depth }
+            | Operator::BrOnNonNull { relative_depth }
+            | Operator::BrOnCast { relative_depth, .. }
+            | Operator::BrOnCastFail { relative_depth, .. } => self.branch(relative_depth),
+            Operator::BrTable { ref targets } => {
+                // One that cannot be read is refused by wasmtime.
+                targets.targets().flatten().for_each(|depth| self.branch(depth));
+                self.branch(targets.default());
+                self.passed = 0;
+            }
+            Operator::Return | Operator::Unreachable => self.passed = 0,
+            // The function has looked as it began, and may have done something since. On the way
+            // back from many that have called each other, that must not add up: what takes
+            // long after a call is followed by a look.
+            Operator::Call { function_index } if function_index >= imported => self.passed = STRETCH - LONG,
+            Operator::Call { .. } => self.takes_long(),
+            Operator::CallIndirect { .. } | Operator::CallRef { .. } => {
+                self.takes_long();
+                self.passed = self.passed.max(STRETCH - LONG);
+            }
             _ => {}
         }
+    }
+
+    fn takes_long(&mut self) {
+        self.passed = self.passed.saturating_add(LONG);
     }
 }
 
@@ -82,15 +157,15 @@ pub fn rewrite(
     // known. Nothing can come between: what ends a block is an operator too.
     let (mut copied, mut length) = (operators.original_position() - start, None);
     let code_at = copied;
-    let mut stretch = Stretch { from: code_at, more: 0 };
+    let mut stretch = Stretch::default();
     let mut code = Vec::new();
     while !operators.eof() {
         let at = operators.original_position() - start;
-        if stretch.is_over(at) {
+        if stretch.is_over() {
             code.extend_from_slice(&bytes[copied..at]);
             code.extend(LOOK);
             copied = at;
-            stretch.begin(at);
+            stretch.looked();
         }
         let operator = operators.read()?;
         let end = operators.original_position() - start;
@@ -101,10 +176,10 @@ pub fn rewrite(
                 choose(&mut code, call, locals.length(call.is_wide)?, &bytes[at..end]);
                 copied = end;
                 // The helper looks, and wasmtime before an instruction of unknown length.
-                stretch.begin(end);
+                stretch.looked();
             }
-            Some(_) => stretch.more += LONG,
-            None => stretch.pass(&operator, end, helpers.imported()),
+            Some(_) => stretch.takes_long(),
+            None => stretch.pass(&operator, end - at, helpers.imported()),
         }
         length = match operator {
             Operator::I32Const { value } => Some(u64::from(value.cast_unsigned())),
