@@ -135,6 +135,27 @@ mod tests {
         assert_eq!(budget.denied(), None);
     }
 
+    /// Whether a module is instantiated in a store where nothing else bounds it.
+    fn is_taken(items: &str) -> bool {
+        let engine = wasmtime::Engine::default();
+        let module = wasmtime::Module::new(&engine, format!("(module {items})")).unwrap();
+        let mut store = wasmtime::Store::new(&engine, MemoryBudget::new(1 << 30));
+        store.limiter(|budget| budget);
+        wasmtime::Instance::new(&mut store, &module, &[]).is_ok()
+    }
+
+    #[test]
+    fn memories_tables_and_instances_have_bounds_without_a_pool() {
+        assert!(is_taken(&"(memory 1)".repeat(4)) && !is_taken(&"(memory 1)".repeat(5)));
+        assert!(is_taken(&"(table 1 funcref)".repeat(8)) && !is_taken(&"(table 1 funcref)".repeat(9)));
+        let engine = wasmtime::Engine::default();
+        let module = wasmtime::Module::new(&engine, "(module)").unwrap();
+        let mut store = wasmtime::Store::new(&engine, MemoryBudget::new(1 << 30));
+        store.limiter(|budget| budget);
+        let made = (0..100).take_while(|_| wasmtime::Instance::new(&mut store, &module, &[]).is_ok());
+        assert_eq!(made.count(), CORE_INSTANCES as usize);
+    }
+
     #[test]
     fn a_table_has_a_bound_of_its_own() {
         let mut budget = MemoryBudget::new(1 << 30);

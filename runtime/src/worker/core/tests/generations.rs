@@ -95,6 +95,20 @@ fn nothing_of_a_generation_is_left_after_its_last_attempt() {
 }
 
 #[test]
+fn the_desks_that_a_switch_makes_are_named() {
+    let mut rig = Rig::new();
+    let before = rig.core.generation().desks.clone();
+    let next = |rig: &Rig, new| reloaded(&rig.core.generation().plan, 0, false, new);
+    let same = next(&rig, [false, false]);
+    assert_eq!(rig.core.switch(same), [0; 0]);
+    let one = next(&rig, [true, false]);
+    let new = rig.core.switch(one);
+    let after = rig.core.generation().desks.clone();
+    assert_eq!(new, [after[0]]);
+    assert!(!before.contains(&after[0]) && before[1] == after[1], "{before:?} {after:?}");
+}
+
+#[test]
 fn a_circuit_stays_with_a_handler_that_stays_and_goes_with_one_that_is_replaced() {
     for (new, held) in [([false, false], true), ([true, false], false)] {
         let mut rig = Rig::with(plan_with_circuits(), true);
