@@ -138,7 +138,7 @@ mod tests {
     /// Whether a module is instantiated in a store where nothing else bounds it.
     fn is_taken(items: &str) -> bool {
         let engine = wasmtime::Engine::default();
-        let module = wasmtime::Module::new(&engine, format!("(module {items})")).unwrap();
+        let module = wasmtime::Module::new(&engine, wat::parse_str(format!("(module {items})")).unwrap()).unwrap();
         let mut store = wasmtime::Store::new(&engine, MemoryBudget::new(1 << 30));
         store.limiter(|budget| budget);
         wasmtime::Instance::new(&mut store, &module, &[]).is_ok()
@@ -149,7 +149,7 @@ mod tests {
         assert!(is_taken(&"(memory 1)".repeat(4)) && !is_taken(&"(memory 1)".repeat(5)));
         assert!(is_taken(&"(table 1 funcref)".repeat(8)) && !is_taken(&"(table 1 funcref)".repeat(9)));
         let engine = wasmtime::Engine::default();
-        let module = wasmtime::Module::new(&engine, "(module)").unwrap();
+        let module = wasmtime::Module::new(&engine, wat::parse_str("(module)").unwrap()).unwrap();
         let mut store = wasmtime::Store::new(&engine, MemoryBudget::new(1 << 30));
         store.limiter(|budget| budget);
         let made = (0..100).take_while(|_| wasmtime::Instance::new(&mut store, &module, &[]).is_ok());
