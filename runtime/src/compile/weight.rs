@@ -86,7 +86,9 @@ pub(super) fn parts(binary: &[u8]) -> Result<u64, wasmparser::Error> {
                     }
                     ComponentAlias::CoreInstanceExport { .. } => continue,
                 };
-                frames.iter_mut().next_back().into_iter().for_each(|frame| frame.push(kind, parts));
+                if let Some(frame) = frames.last_mut() {
+                    frame.push(kind, parts);
+                }
             }
             continue;
         }

@@ -28,6 +28,7 @@ mod interrupt;
 mod keyvalue;
 mod limits;
 mod load;
+mod log_rate;
 mod meter;
 mod output_log;
 mod outputs;

@@ -19,6 +19,12 @@ const ANSWER: &str = "(func (export \"handle\") (param i32) (result i32) (i32.co
 /// Long enough for a sidecar to start, on a machine that is busy too.
 const LATE: Duration = Duration::from_secs(90);
 
+/// The shell of a component with these imports, which its module is given.
+fn importing(imports: &str, by_module: &str, arguments: &str) -> String {
+    let shell = HANDLER.replace("COMPONENT-IMPORTS", imports).replace("MODULE-IMPORTS", by_module);
+    shell.replace("MODULE-ARGUMENTS", arguments)
+}
+
 /// Modules in a folder of their own.
 pub struct Modules {
     folder: TempDir,
@@ -56,13 +62,11 @@ impl Modules {
     /// A module whose start function traps from [`Modules::late`] on: the host's trial as
     /// it loads finds nothing wrong with it.
     pub fn start_traps_late(&self) -> PathBuf {
-        let shell = HANDLER
-            .replace("COMPONENT-IMPORTS", include_str!("wat/clock.wat"))
-            .replace(
-                "MODULE-IMPORTS",
-                r#"(import "clock" "now" (func $now (param i32))) (import "told" "memory" (memory $told 1))"#,
-            )
-            .replace("MODULE-ARGUMENTS", r#"(with "clock" (instance $clock)) (with "told" (instance $told))"#);
+        let shell = importing(
+            include_str!("wat/clock.wat"),
+            r#"(import "clock" "now" (func $now (param i32))) (import "told" "memory" (memory $told 1))"#,
+            r#"(with "clock" (instance $clock)) (with "told" (instance $told))"#,
+        );
         let items = format!(
             "(func $start (call $now (i32.const 0))
                (if (i64.ge_u (i64.load $told (i32.const 0)) (i64.const {})) (then (unreachable))))
@@ -75,13 +79,11 @@ impl Modules {
     /// A module that says two megabytes to the log, so many times, in a straight line: a
     /// function without any loop.
     pub fn straight(&self, times: usize) -> PathBuf {
-        let shell = HANDLER
-            .replace("COMPONENT-IMPORTS", include_str!("wat/logging.wat"))
-            .replace(
-                "MODULE-IMPORTS",
-                r#"(import "logs" "log" (func $log (param i32 i32 i32 i32 i32))) (import "told" "memory" (memory $told 32))"#,
-            )
-            .replace("MODULE-ARGUMENTS", r#"(with "logs" (instance $logs)) (with "told" (instance $told))"#);
+        let shell = importing(
+            include_str!("wat/logging.wat"),
+            r#"(import "logs" "log" (func $log (param i32 i32 i32 i32 i32))) (import "told" "memory" (memory $told 32))"#,
+            r#"(with "logs" (instance $logs)) (with "told" (instance $told))"#,
+        );
         const LOG: &str = "(call $log (i32.const 2) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 2000000))";
         let items = format!("(func (export \"handle\") (param i32) (result i32) {} (i32.const 0))", LOG.repeat(times));
         self.component("straight", &shell, &items)
