@@ -29,6 +29,8 @@ pub struct Sidecar {
     output: Option<PathBuf>,
     /// It may do what any user may, also where root runs the tests.
     ordinary: bool,
+    /// Where it sees a disk that is all but full.
+    full_disk: Option<PathBuf>,
 }
 
 impl Sidecar {
@@ -43,7 +45,8 @@ impl Sidecar {
         // All tests share what was compiled, as the sidecars of one machine may.
         let environment = vec![("OUTRIGGER_CACHE".to_owned(), target_folder().join("compiled-for-tests"))];
         let bootstrap = "127.0.0.1:1".to_owned();
-        Sidecar { manifest, bootstrap, options: Vec::new(), environment, output: None, ordinary: false }
+        let options = Vec::new();
+        Sidecar { manifest, bootstrap, options, environment, output: None, ordinary: false, full_disk: None }
     }
 
     /// Gives it a cache of compiled modules of its own.
@@ -86,6 +89,14 @@ impl Sidecar {
         self
     }
 
+    /// Has it see a file system in the place of this folder that has room for 64 KiB, and
+    /// that nobody else sees: look at it with [`Running::sees`]. The system must allow user
+    /// namespaces.
+    pub fn full_disk(mut self, folder: &Path) -> Sidecar {
+        self.full_disk = Some(folder.to_owned());
+        self
+    }
+
     /// Starts it.
     pub fn start(&self) -> Running {
         let folder = tempfile::Builder::new().prefix("outrigger-").tempdir().expect("a folder for the sidecar");
@@ -110,7 +121,7 @@ impl Sidecar {
 
     fn start_with(&self, arguments: &[PathBuf], folder: TempDir) -> Running {
         let probes = format!("127.0.0.1:{}", free_port());
-        let mut command = Command::new(outrigger());
+        let mut command = self.full_disk.as_deref().map_or_else(|| Command::new(outrigger()), on_full_disk);
         command.args(arguments).current_dir(folder.path());
         command.env("KAFKA_BOOTSTRAP_SERVERS", &self.bootstrap).env("PROBES", &probes);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
@@ -128,6 +139,16 @@ impl Sidecar {
         err.into_iter().for_each(|pipe| log.take_in(pipe));
         Running { process, log, probes, started, _folder: folder }
     }
+}
+
+/// The binary, in namespaces of its own where a small file system stands at this folder.
+/// It has the id of the process that is started here: every program takes the place of the
+/// one before.
+fn on_full_disk(folder: &Path) -> Command {
+    const SCRIPT: &str = r#"mount -t tmpfs -o size=64k,mode=700 none "$1" && shift && exec "$@""#;
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", SCRIPT, "sh"]).arg(folder).arg(outrigger());
+    command
 }
 
 /// A sidecar that was started; it is killed when this is dropped. Its log is
@@ -262,6 +283,14 @@ impl Running {
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.process.id()
+    }
+
+    /// The files of a folder as it sees them, which may have mounts of its own.
+    #[cfg(target_os = "linux")]
+    pub fn sees(&self, folder: &Path) -> Vec<PathBuf> {
+        let seen = format!("/proc/{}/root{}", self.process.id(), folder.display());
+        let entries = fs::read_dir(&seen).unwrap_or_else(|e| panic!("{seen}: {e}"));
+        entries.map(|entry| entry.expect("an entry").path()).collect()
     }
 
     /// How much of its memory is resident, in KiB.

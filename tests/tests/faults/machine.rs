@@ -1,8 +1,9 @@
-//! The machine under the sidecar: a clock that jumps, a disk that is full.
+//! The machine under the sidecar: a clock that jumps, disks that are full.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
-use outrigger_tests::{Event, Job, PATIENCE, Record, Running, WallClock, let_it_last};
+use outrigger_tests::{Event, Job, PATIENCE, Record, Running, Sidecar, WallClock, guest, let_it_last};
 
 use crate::row::{Load, Outcome, Row, Run, SESSION, job, settle};
 
@@ -11,6 +12,7 @@ pub fn rows() -> Vec<Row> {
     vec![
         row("clock", "wall clock jumps by 1 to 24 hours, forwards and backwards", clock),
         Row { quick: true, ..row("log-full", "no space left for the log", log_full) },
+        row("cache-full", "no space left for compiled modules", cache_full),
     ]
 }
 
@@ -100,5 +102,37 @@ fn log_full(run: &Run<'_>) -> Outcome {
     }
     let audit = job.audit();
     let proof = format!("{happened} lives without a line of log, each ended with exit code 0");
+    Outcome { cycles, happened, proof, audit }
+}
+
+/// The cache lies on a file system without room for one entry. The module is compiled, is
+/// not kept, and handles events; so is the one that takes its place while it runs.
+fn cache_full(run: &Run<'_>) -> Outcome {
+    let (job, mut load, cycles) = (job(run.kafka, "cache-full"), Load::default(), run.count(1, 5));
+    let folder = tempfile::tempdir().expect("a folder");
+    let (cache, module) = (folder.path().join("cache"), folder.path().join("ledger.wasm"));
+    fs::create_dir(&cache).expect("the cache's folder");
+    let of_tests = guest("guest-ledger");
+    let manifest = job.manifest().replace(&of_tests.display().to_string(), &module.display().to_string());
+    let mut happened = 0;
+    for _ in 0..cycles {
+        let mut bytes = fs::read(&of_tests).expect("the module");
+        fs::write(&module, &bytes).expect("a copy of it");
+        load.produce(run.kafka, &job, 600);
+        let mut sidecar = Sidecar::with(&manifest).on(run.kafka).cache(&cache).full_disk(&cache).start();
+        sidecar.wait_handled(100);
+        // A custom section of the name "n": the same handler with another digest.
+        bytes.extend([0, 2, 1, b'n']);
+        fs::write(&module, &bytes).expect("another module");
+        sidecar.wait_metric("outrigger_generation", &[], 2.0);
+        sidecar.wait_for("all is committed", PATIENCE, |_| job.committed_all());
+        assert_eq!(sidecar.sees(&cache), [""; 0].map(std::path::PathBuf::from), "what is half written is removed");
+        let exit = sidecar.terminate();
+        exit.must_succeed();
+        assert_eq!(exit.said("No space left on device"), 1, "once a life, and not at every module");
+        happened += exit.said("stored=false");
+    }
+    let audit = job.audit();
+    let proof = format!("{happened} modules compiled and not kept, with `No space left on device` in the log");
     Outcome { cycles, happened, proof, audit }
 }
