@@ -91,6 +91,55 @@ fn fields_without_end_are_refused() {
 }
 
 #[test]
+fn informational_responses_are_read_past_and_not_without_end() {
+    let hints = |count: usize| "HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n".repeat(count);
+    let server = Server::start(move |number, _| {
+        // 180 bytes, then 22 MB.
+        let count = if number < 2 { 4 } else { 500_000 };
+        Reply::Say(format!("{}HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nend", hints(count)).into_bytes())
+    });
+    let pool = pool_to(&server, |_| {});
+    let answers = block_on(async {
+        let mut answers = Vec::new();
+        for _ in 0..3 {
+            answers.push(said(pool.call(call("send", request(&server, "GET", ""))).await));
+        }
+        answers
+    });
+    assert_eq!(answers[..2], ["200 end", "200 end"]);
+    assert!(answers[2].contains("HttpResponseHeaderSectionSize"), "{}", answers[2]);
+}
+
+#[test]
+fn what_a_guest_says_of_a_request_is_bounded_before_it_is_kept() {
+    let server = Server::start(|_, _| ok("x"));
+    let pool = pool_to(&server, |spec| (spec.limits.input, spec.limits.output) = (1 << 20, 1 << 20));
+    let answer = |text: String| said(block_on(pool.call(call("send", text))));
+    let address = server.address;
+    for (what, longest) in [("authority", 259), ("method", 64), ("path", 8 * 1024)] {
+        for length in [longest, longest + 1, 500_000] {
+            let word = "a".repeat(length - usize::from(what == "path"));
+            let said = answer(match what {
+                "authority" => format!("GET http {word} /"),
+                "method" => format!("{word} http {address} /"),
+                _ => format!("GET http {address} /{word}"),
+            });
+            assert_eq!(said.contains(&format!("{what} refused")), length > longest, "{what} of {length}: {said:.99}");
+        }
+    }
+}
+
+#[test]
+fn a_query_counts_as_what_is_sent() {
+    let server = Server::start(|_, _| ok("x"));
+    let pool = pool_to(&server, |spec| spec.limits.http_request_bytes = 5_000);
+    let send =
+        |length: usize| block_on(pool.call(call("send", request(&server, "GET", &format!("?{}", "q".repeat(length))))));
+    assert_eq!(said(send(4_000)), "200 x");
+    fails(send(6_000), FailureClass::Budget, "HTTP request bytes budget of 5000 bytes exceeded");
+}
+
+#[test]
 fn a_connection_is_used_again() {
     let server = Server::start(|number, _| ok(&number.to_string()));
     let pool = pool_to(&server, |_| {});

@@ -11,7 +11,7 @@ use wasmtime::component::Linker;
 use wasmtime_wasi_config::{WasiConfig, WasiConfigVariables};
 
 use super::guest::Guest;
-use super::http::{Client, Grant, Resolve};
+use super::http::{self, Client, Grant, Resolve};
 use super::{keyvalue, plumbing};
 use crate::manifest::{Config, Handler, KeyValue};
 
@@ -94,7 +94,7 @@ impl Grants {
     pub(super) fn linker(&self, plumbing: &Linker<Guest>) -> wasmtime::Result<Linker<Guest>> {
         let mut linker = plumbing.clone();
         if self.http.is_some() {
-            wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+            http::add_to_linker(&mut linker)?;
         }
         if self.config.is_some() {
             wasmtime_wasi_config::add_to_linker(&mut linker, |guest: &mut Guest| WasiConfig::new(guest.config()))?;

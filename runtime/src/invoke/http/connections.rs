@@ -8,6 +8,7 @@ use hyper::client::conn::http1::SendRequest;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::body::RequestBody;
+use super::head::Allowance;
 use crate::manifest::Origin;
 
 /// Connections of one handler on one worker, in use and idle. Requests beyond
@@ -30,6 +31,7 @@ pub(super) struct Connections {
 struct Idle {
     origin: Origin,
     sender: SendRequest<RequestBody>,
+    allowance: Arc<Allowance>,
     since: Instant,
 }
 
@@ -37,14 +39,15 @@ struct Idle {
 pub(super) struct Lease {
     pub origin: Origin,
     pub sender: SendRequest<RequestBody>,
+    pub allowance: Arc<Allowance>,
     pub pool: Arc<Connections>,
 }
 
 impl Lease {
     /// Gives back a connection whose last response was read to its end.
     pub(super) fn give_back(self) {
-        let Lease { origin, sender, pool } = self;
-        pool.put(Idle { origin, sender, since: Instant::now() });
+        let Lease { origin, sender, allowance, pool } = self;
+        pool.put(Idle { origin, sender, allowance, since: Instant::now() });
     }
 }
 
@@ -63,8 +66,8 @@ impl Connections {
         self.trim(now);
         let mut idle = self.idle();
         let at = idle.iter().rposition(|idle| idle.origin == *origin && idle.sender.is_ready())?;
-        let Idle { origin, sender, .. } = idle.remove(at);
-        Some(Lease { origin, sender, pool: Arc::clone(self) })
+        let Idle { origin, sender, allowance, .. } = idle.remove(at);
+        Some(Lease { origin, sender, allowance, pool: Arc::clone(self) })
     }
 
     fn put(&self, connection: Idle) {

@@ -16,6 +16,7 @@ use wasmtime_wasi_http::io::TokioIo;
 
 use super::address::may_dial;
 use super::body::RequestBody;
+use super::head::{Allowance, Counted};
 use super::resolve::Resolve;
 use super::tls;
 use crate::manifest::{Host, Http, Origin, Scheme};
@@ -48,7 +49,7 @@ impl From<Error> for NotDialled {
 }
 
 impl Dialler {
-    /// Connects to `origin`. The connection lives in a task of its own, which
+    /// Connects to `origin`; with the sender comes what the server may send before a response. The connection lives in a task of its own, which
     /// holds the slot and ends when the connection closes or is dropped.
     ///
     /// # Errors
@@ -58,7 +59,7 @@ impl Dialler {
         origin: &Origin,
         slot: OwnedSemaphorePermit,
         deadline: Instant,
-    ) -> Result<SendRequest<RequestBody>, NotDialled> {
+    ) -> Result<(SendRequest<RequestBody>, Arc<Allowance>), NotDialled> {
         let addresses = self.addresses(origin, deadline).await?;
         let stream = connect(&addresses, deadline).await?;
         match (origin.scheme, &self.tls) {
@@ -128,20 +129,25 @@ fn of_connect(kind: ErrorKind) -> Error {
     }
 }
 
-async fn speak<S>(stream: S, slot: OwnedSemaphorePermit) -> Result<SendRequest<RequestBody>, NotDialled>
+async fn speak<S>(
+    stream: S,
+    slot: OwnedSemaphorePermit,
+) -> Result<(SendRequest<RequestBody>, Arc<Allowance>), NotDialled>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut builder = Builder::new();
     builder.max_headers(FIELDS).max_buf_size(HEAD);
+    let allowance = Allowance::new();
+    let stream = TokioIo::new(Counted { stream, allowance: Arc::clone(&allowance) });
     // No bytes are exchanged for it, so it needs no time-out.
-    let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(|_| Error::HttpProtocolError)?;
+    let (sender, connection) = builder.handshake(stream).await.map_err(|_| Error::HttpProtocolError)?;
     tokio::spawn(async move {
         let _slot = slot;
         // How it ends is told to the request that is under way.
         let _ = connection.await;
     });
-    Ok(sender)
+    Ok((sender, allowance))
 }
 
 /// The time that a phase of a request has: what the guest says, or half of what

@@ -4,14 +4,17 @@
 //! The way: the request is checked and written anew (`request`), its origin is
 //! looked for in the grant, a connection is taken from the pool (`connections`)
 //! or made (`dial`, `resolve`, `address`, `tls`), and both bodies are counted
-//! and timed on their way (`body`, `budget`, `send`). Redirects are answers like
+//! and timed on their way (`head`, `body`, `budget`, `send`). `bounds` says how long what a
+//! guest says of a request may be. Redirects are answers like
 //! others: the guest sees them, and what it then asks for is checked again.
 
 mod address;
 mod body;
+mod bounds;
 mod budget;
 mod connections;
 mod dial;
+mod head;
 mod request;
 mod resolve;
 mod send;
@@ -26,6 +29,7 @@ use tokio_rustls::rustls::ClientConfig;
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::{Error, ForbiddenHeaderFilter, RequestOptions, Result, WasiBody, WasiHttpHooks};
 
+pub(super) use bounds::add_to_linker;
 pub(super) use budget::Exceeded;
 pub use resolve::{Addresses, Resolve, System};
 

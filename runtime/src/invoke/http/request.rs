@@ -19,7 +19,7 @@ const FIELDS: usize = 100;
 const FIELD_BYTES: usize = 16 * 1024;
 
 /// Bytes of path and query.
-const TARGET: usize = 8 * 1024;
+pub(super) const TARGET: usize = 8 * 1024;
 
 /// A request that may be sent, once its address is checked.
 #[derive(Debug)]
@@ -63,7 +63,8 @@ pub(super) fn prepare(head: http::request::Parts) -> Result<Prepared, (Error, St
     let size = check_fields(&fields).map_err(|(error, why)| refused(error, &why))?;
     let host = HeaderValue::try_from(origin.authority())
         .map_err(|_| refused(Error::HttpRequestUriInvalid, "the authority cannot be written"))?;
-    let size = size + method.as_str().len() + target.path().len() + host.len();
+    let path = target.path_and_query().map_or(0, |path| path.as_str().len());
+    let size = size + method.as_str().len() + path + host.len();
     fields.insert(HOST, host);
     let mut head = Request::new(());
     (*head.method_mut(), *head.uri_mut(), *head.headers_mut()) = (method, target, fields);

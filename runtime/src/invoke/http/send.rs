@@ -14,6 +14,7 @@ use super::body::{Open, RequestBody, ResponseBody};
 use super::budget::{Attempt, Exceeded};
 use super::connections::Lease;
 use super::dial::{NotDialled, patience};
+use super::head::Exhausted;
 use super::request::{Prepared, size_of};
 
 /// Sends a request whose origin is listed, and reads the response's head.
@@ -44,13 +45,17 @@ pub(super) async fn send(
             None => {
                 let slot = tokio::time::timeout_at(deadline, client.connections.slot()).await;
                 let slot = slot.ok().flatten().ok_or(Error::ConnectionLimitReached)?;
-                let sender = client.dialler.dial(&origin, slot, deadline).await?;
-                Lease { origin: origin.clone(), sender, pool: Arc::clone(&client.connections) }
+                let (sender, allowance) = client.dialler.dial(&origin, slot, deadline).await?;
+                Lease { origin: origin.clone(), sender, allowance, pool: Arc::clone(&client.connections) }
             }
         };
+        connection.allowance.begin();
         let sent = connection.sender.try_send_request(request);
         match timeout(patience(options.first_byte_timeout, left()), sent).await {
-            Ok(Ok(response)) => break (response, connection),
+            Ok(Ok(response)) => {
+                connection.allowance.end();
+                break (response, connection);
+            }
             Err(_) => return Err(Error::HttpResponseTimeout.into()),
             Ok(Err(mut failed)) => match failed.take_message() {
                 // The server had closed an idle connection, and not a byte was sent.
@@ -82,13 +87,16 @@ fn received(
 fn of_hyper(error: &hyper::Error) -> Error {
     // A body of ours that ended in an error: the guest gave it up, or it was too large.
     let source = std::error::Error::source(error);
-    let reset = source.is_some_and(|source| source.is::<std::io::Error>());
+    let io = source.and_then(|source| source.downcast_ref::<std::io::Error>());
+    if io.and_then(std::io::Error::get_ref).is_some_and(|inner| inner.is::<Exhausted>()) {
+        return Error::HttpResponseHeaderSectionSize(None);
+    }
     match source.and_then(|source| source.downcast_ref::<Error>()) {
         Some(Error::HttpRequestBodySize(size)) => Error::HttpRequestBodySize(*size),
         Some(_) => Error::ConnectionTerminated,
         None if error.is_parse_too_large() => Error::HttpResponseHeaderSectionSize(None),
         None if error.is_parse() => Error::HttpProtocolError,
-        None if reset || error.is_incomplete_message() || error.is_closed() || error.is_canceled() => {
+        None if io.is_some() || error.is_incomplete_message() || error.is_closed() || error.is_canceled() => {
             Error::ConnectionTerminated
         }
         None => Error::HttpProtocolError,

@@ -1,0 +1,64 @@
+//! `wasi:http` with bounds on what a guest says of a request.
+//!
+//! The crate's own setters take texts of any length that fits into a call, and keep them as
+//! long as the guest keeps the request. A thousand requests of some megabytes each would be
+//! the host's memory, which no budget counts. What is refused here would not be sent either.
+
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Linker, Resource};
+use wasmtime_wasi_http::WasiHttpView as _;
+use wasmtime_wasi_http::p2::bindings::http::types::{HostOutgoingRequest as _, Method};
+use wasmtime_wasi_http::p2::types::HostOutgoingRequest;
+
+use super::request::TARGET;
+use crate::invoke::guest::Guest;
+
+/// The interface as the crate has it; guests may import any version 0.2.x.
+const TYPES: &str = "wasi:http/types@0.2.12";
+
+/// Bytes of a method. The longest that is registered has 17.
+const METHOD: usize = 64;
+
+/// Bytes of an authority: the longest name of the DNS, and a port.
+const AUTHORITY: usize = 253 + 6;
+
+type Request = Resource<HostOutgoingRequest>;
+type Text = Option<String>;
+type Set = wasmtime::Result<(Result<(), ()>,)>;
+
+/// Adds `wasi:http` to a linker.
+///
+/// # Errors
+/// Only a conflict of names, which would be a mistake of the host.
+pub(in crate::invoke) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
+    linker.allow_shadowing(true);
+    let mut types = linker.instance(TYPES)?;
+    types.func_wrap(
+        "[method]outgoing-request.set-method",
+        |mut store: StoreContextMut<'_, Guest>, (request, method): (Request, Method)| -> Set {
+            let refused = matches!(&method, Method::Other(name) if name.len() > METHOD);
+            Ok((if refused { Err(()) } else { store.data_mut().http().set_method(request, method)? },))
+        },
+    )?;
+    types.func_wrap(
+        "[method]outgoing-request.set-authority",
+        |mut store: StoreContextMut<'_, Guest>, (request, text): (Request, Text)| -> Set {
+            let refused = is_longer(&text, AUTHORITY);
+            Ok((if refused { Err(()) } else { store.data_mut().http().set_authority(request, text)? },))
+        },
+    )?;
+    types.func_wrap(
+        "[method]outgoing-request.set-path-with-query",
+        |mut store: StoreContextMut<'_, Guest>, (request, text): (Request, Text)| -> Set {
+            let refused = is_longer(&text, TARGET);
+            Ok((if refused { Err(()) } else { store.data_mut().http().set_path_with_query(request, text)? },))
+        },
+    )?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+fn is_longer(text: &Text, most: usize) -> bool {
+    text.as_ref().is_some_and(|text| text.len() > most)
+}
