@@ -17,12 +17,16 @@ pub enum Outcome {
     Fenced,
 }
 
+/// Bytes of a reason that a guest has a part in.
+pub const REASON: usize = 4 * 1024;
+
 /// Why an attempt failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// What policy, metrics and the dead letter go by.
     pub class: FailureClass,
-    /// For people; from the guest or the host; not escaped, not cut.
+    /// For people; from the guest or the host; not escaped. What a guest says is cut after
+    /// [`REASON`] bytes: failures wait in memory, and stand in logs.
     pub reason: Cow<'static, str>,
     /// The delay that the handler asked for.
     pub retry_after: Option<std::time::Duration>,

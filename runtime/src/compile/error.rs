@@ -86,3 +86,24 @@ pub enum CompileError {
     #[error("is not compiled, and nothing may be compiled here (--compiled-only or `compile.compiledOnly`): {0}")]
     Folder(FolderError),
 }
+
+impl CompileError {
+    /// Whether the same module may be compiled at another time: what stands in the way is
+    /// the machine, or what is not there yet.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            CompileError::Killed
+            | CompileError::Timeout(_)
+            | CompileError::Start(_)
+            | CompileError::NotCompiled { .. }
+            | CompileError::Folder(_) => true,
+            CompileError::Invalid(_)
+            | CompileError::TooLarge { .. }
+            | CompileError::Memory(_)
+            | CompileError::CpuTime(_)
+            | CompileError::Crashed { .. }
+            | CompileError::Load(_)
+            | CompileError::NoCache => false,
+        }
+    }
+}

@@ -13,7 +13,7 @@ use super::http::Exceeded;
 use super::interrupt::Interrupt;
 use super::limits::{Denied, TABLE_ELEMENTS};
 use crate::manifest::Limits;
-use crate::outcome::{Failure, FailureClass, Outcome};
+use crate::outcome::{Failure, FailureClass, Outcome, REASON};
 
 /// The stack of a guest, a constant of the engine.
 pub(super) const STACK: usize = 512 * 1024;
@@ -85,8 +85,8 @@ pub(super) fn of_error(error: &Error, circumstances: &Circumstances<'_>) -> Outc
         return failed(FailureClass::Trap, reason);
     }
     if text.contains(FUEL_EXHAUSTED) {
-        let limit = Bytes(limits.output);
-        return failed(FailureClass::Output, format!("the handler returned far more than its output limit of {limit}"));
+        let what = "returned, or passed to the host in one call, far more than its output limit of";
+        return failed(FailureClass::Output, format!("the handler {what} {}", Bytes(limits.output)));
     }
     if error.downcast_ref::<std::str::Utf8Error>().is_some() || MALFORMED.iter().any(|known| text.contains(known)) {
         return failed(FailureClass::Output, format!("the handler returned a malformed value: {text}"));
@@ -130,7 +130,7 @@ pub(super) fn of_answer(answer: FailureResult) -> Outcome {
         FailureResult::Reject(reason) => (FailureClass::Rejected, reason, None),
     };
     let retry_after = after.map(|ms| Duration::from_millis(ms.into()));
-    Outcome::Failed(Failure { class, reason: Cow::Owned(reason), retry_after })
+    Outcome::Failed(Failure { class, reason: Cow::Owned(cut(reason)), retry_after })
 }
 
 /// The outcome of a handler whose outputs cannot be published.
@@ -143,7 +143,12 @@ fn over_budget(budget: &str, size: String) -> Outcome {
 }
 
 fn failed(class: FailureClass, reason: String) -> Outcome {
-    Outcome::Failed(Failure { class, reason: Cow::Owned(reason), retry_after: None })
+    Outcome::Failed(Failure { class, reason: Cow::Owned(cut(reason)), retry_after: None })
+}
+
+/// The beginning of a reason, in memory of its own size.
+fn cut(reason: String) -> String {
+    if reason.len() <= REASON { reason } else { reason[..reason.floor_char_boundary(REASON)].to_owned() }
 }
 
 fn append(reason: &mut String, more: &str) {
@@ -232,6 +237,19 @@ mod tests {
         let exit = reason(I32Exit(3), None, "bye");
         assert_eq!(exit.1, "the handler ended itself with exit status 3: bye");
         assert_eq!(reason(Trap::StackOverflow, None, "").1, "stack budget of 512 KiB exceeded");
+    }
+
+    #[test]
+    fn a_reason_is_cut_and_keeps_no_more_memory_than_that() {
+        let long = || format!("x{}", "é".repeat(1 << 20));
+        let retry = |reason| FailureResult::Retry(RetryResult { reason, after_ms: None });
+        for outcome in [of_answer(FailureResult::Reject(long())), of_answer(retry(long())), bad_output(long())] {
+            let Outcome::Failed(Failure { reason: Cow::Owned(reason), .. }) = outcome else { panic!("{outcome:?}") };
+            assert_eq!(reason, long()[..REASON - 1], "at a boundary between characters");
+            assert!(reason.capacity() <= REASON);
+        }
+        let short = of_answer(FailureResult::Reject("no stock".to_owned()));
+        assert!(matches!(short, Outcome::Failed(Failure { reason, .. }) if reason == "no stock"));
     }
 
     #[test]

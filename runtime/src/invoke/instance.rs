@@ -49,7 +49,7 @@ impl DerefMut for Held {
 impl Drop for Held {
     fn drop(&mut self) {
         if let Some(store) = self.store.take().filter(|store| store.data().memory.used() >= LARGE) {
-            self.reclaimer.drop_store(store);
+            self.reclaimer.drop_used(store);
         }
     }
 }
@@ -79,6 +79,13 @@ impl Instance {
         store.set_max_component_handles(HANDLES);
         let store = Held { store: Some(store), reclaimer: module.reclaimer().clone() };
         Instance { store, handle: None, meter, log, calls: 0 }
+    }
+
+    /// Drops it where nobody waits for it, however small it is: many are let go of at once.
+    pub(super) fn drop_idle(mut self) {
+        if let Some(store) = self.store.store.take() {
+            self.store.reclaimer.drop_idle(store);
+        }
     }
 
     /// Gives it what it was made without, so that it could send nothing as it started.

@@ -99,6 +99,20 @@ pub enum LoadError {
         /// As for a call: the trap, the limit.
         reason: String,
     },
+    /// It could not be tried: no slot for an instance became free within its `timeout`.
+    #[error("{} could not be tried: calls under way have taken every slot for an instance", .0.display())]
+    Busy(PathBuf),
+}
+
+impl LoadError {
+    /// Whether the same file may be loaded at another time, as nothing is known to be wrong with it.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            LoadError::Compile { error, .. } => error.may_pass(),
+            LoadError::Read { .. } | LoadError::Busy(_) => true,
+            _ => false,
+        }
+    }
 }
 
 /// A module that can run: compiled, linked, and tried once under its limits.

@@ -96,7 +96,7 @@ impl Pool {
         let spare = idle.len().saturating_sub(self.module.warm_up());
         let is_old = |idle: &&Idle| now.saturating_duration_since(idle.since) > keep;
         let old = idle.iter().take(spare).take_while(is_old).count();
-        idle.drain(..old);
+        idle.drain(..old).for_each(|idle| idle.instance.drop_idle());
     }
 
     pub(super) fn clock(&self) -> &Clock {
@@ -122,5 +122,12 @@ impl Pool {
         if self.module.reuse() == Reuse::Warm && instance.calls < CALLS && !full {
             self.idle.borrow_mut().push(Idle { instance, since: now });
         }
+    }
+}
+
+/// As where a handler is replaced: by the worker, which other handlers wait for.
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.idle.get_mut().drain(..).for_each(|idle| idle.instance.drop_idle());
     }
 }

@@ -7,7 +7,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
@@ -74,9 +74,10 @@ impl Prepared {
         let clock = self.module.clock();
         let unconnected = Shared { client: None, ..self.shared.clone() };
         for ready in 0..wanted {
-            let mut instance = Instance::new(&self.module, &unconnected, Arc::clone(&self.turns));
-            let started = runtime.block_on(start(&self.module, &mut instance, &clock, until));
-            started.map_err(|refused| match refused {
+            let make = || Instance::new(&self.module, &unconnected, Arc::clone(&self.turns));
+            let started = runtime.block_on(start(&self.module, make, &clock, until));
+            let (mut instance, _) = started.map_err(|refused| match refused {
+                Refused::Busy => PrepareError::Late { ready, wanted },
                 _ if Instant::now() >= until => PrepareError::Late { ready, wanted },
                 Refused::Start(reason) | Refused::Type(reason) => failed(ready + 1, reason),
             })?;
@@ -105,6 +106,7 @@ impl Module {
     pub(super) fn try_once(&self, path: impl Fn() -> PathBuf) -> Result<(), LoadError> {
         match apart(|| self.start_and_check()) {
             Ok(Ok(())) => Ok(()),
+            Ok(Err(Refused::Busy)) => Err(LoadError::Busy(path())),
             Ok(Err(Refused::Type(reason))) => Err(LoadError::Type { path: path(), reason }),
             Ok(Err(Refused::Start(reason))) | Err(reason) => Err(LoadError::Start { path: path(), reason }),
         }
@@ -113,9 +115,9 @@ impl Module {
     fn start_and_check(&self) -> Result<(), Refused> {
         let clock = self.clock();
         let until = Instant::now() + self.limits().timeout;
-        let mut instance = Instance::new(self, &Shared::for_trial(self.grants()), Arc::new(Semaphore::new(1)));
+        let make = || Instance::new(self, &Shared::for_trial(self.grants()), Arc::new(Semaphore::new(1)));
         let runtime = runtime().map_err(Refused::Start)?;
-        let handle = runtime.block_on(start(self, &mut instance, &clock, until))?;
+        let (mut instance, handle) = runtime.block_on(start(self, make, &clock, until))?;
         instance.check_type(handle).map_err(|error| Refused::Type(format!("{error:#}")))
     }
 }
@@ -123,10 +125,32 @@ impl Module {
 enum Refused {
     Start(String),
     Type(String),
+    /// Other instances have every slot.
+    Busy,
 }
 
-/// Instantiates the module as the beginning of its first call would, by `until` at the latest.
-async fn start(module: &Module, instance: &mut Instance, clock: &Clock, until: Instant) -> Result<Handle, Refused> {
+/// How often a slot is asked for while there is none.
+const BUSY: Duration = Duration::from_millis(10);
+
+/// Makes an instance and instantiates the module as the beginning of its first call would, by
+/// `until` at the latest. Waits for a slot where there is none.
+async fn start(
+    module: &Module,
+    make: impl Fn() -> Instance,
+    clock: &Clock,
+    until: Instant,
+) -> Result<(Instance, Handle), Refused> {
+    loop {
+        let mut instance = make();
+        match start_one(module, &mut instance, clock, until).await {
+            Ok(handle) => return Ok((instance, handle)),
+            Err(Refused::Busy) if Instant::now() + BUSY < until => tokio::time::sleep(BUSY).await,
+            Err(refused) => return Err(refused),
+        }
+    }
+}
+
+async fn start_one(module: &Module, instance: &mut Instance, clock: &Clock, until: Instant) -> Result<Handle, Refused> {
     let limits = module.limits();
     let now = Instant::now();
     let deadline = until.min(now + limits.timeout);
@@ -140,17 +164,18 @@ async fn start(module: &Module, instance: &mut Instance, clock: &Clock, until: I
         End::Done(Err(error)) => {
             let log = Arc::clone(&instance.log);
             let stderr = || log.tail();
-            Err(Refused::Start(reason(&error, &instance.circumstances(module, &stderr))))
+            Err(refused(&error, &instance.circumstances(module, &stderr)))
         }
         End::TimedOut => Err(Refused::Start(format!("longer than the timeout of {:?}", limits.timeout))),
         End::Panicked(message) => Err(Refused::Start(format!("the host panicked: {message}"))),
     }
 }
 
-fn reason(error: &wasmtime::Error, circumstances: &Circumstances<'_>) -> String {
+fn refused(error: &wasmtime::Error, circumstances: &Circumstances<'_>) -> Refused {
     match classify::of_error(error, circumstances) {
-        Outcome::Failed(failure) => failure.reason.into_owned(),
-        Outcome::Busy | Outcome::Fenced | Outcome::Handled(_) => format!("{error:#}"),
+        Outcome::Failed(failure) => Refused::Start(failure.reason.into_owned()),
+        Outcome::Busy => Refused::Busy,
+        Outcome::Fenced | Outcome::Handled(_) => Refused::Start(format!("{error:#}")),
     }
 }
 

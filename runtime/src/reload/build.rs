@@ -46,6 +46,18 @@ pub enum BuildError {
     },
 }
 
+impl BuildError {
+    /// Whether the same generation may be built at another time.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            BuildError::Handler(_, error) => error.may_pass(),
+            BuildError::WarmUp(_, error) => matches!(error, PrepareError::Late { .. }),
+            // What cannot be read is looked at anew with every look at the files.
+            BuildError::File(..) | BuildError::Slots { .. } => false,
+        }
+    }
+}
+
 /// A generation with its modules.
 #[derive(Clone)]
 pub struct Current {

@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
@@ -45,6 +46,10 @@ const QUIET: Duration = Duration::from_millis(50);
 const RESTLESS: Duration = Duration::from_secs(1);
 /// Bytes of the reason why a change is not taken over.
 const PROBLEMS: usize = 8 << 10;
+/// What failed for a reason that may pass is tried again after this time, then after twice
+/// as long, and so on up to an hour, without anybody asking.
+const AGAIN: Duration = Duration::from_secs(60);
+const AGAIN_AT_MOST: Duration = Duration::from_secs(3_600);
 /// Requests that wait for their turn; more are refused.
 const REQUESTS: usize = 16;
 
@@ -137,9 +142,43 @@ struct Reload {
     files: Files,
     watch: Watch,
     requests: Receiver<Request>,
-    /// What was tried last: as long as it stays that, it is not tried again.
-    tried: Option<Content>,
+    /// Whether a hint of changed files waits among them.
+    hinted: Arc<AtomicBool>,
+    tried: Option<Tried>,
     status: Status,
+}
+
+/// What was tried last and failed: as long as it stays that, it is not tried again.
+struct Tried {
+    content: Content,
+    /// Unless the reason may pass: then at this time, and after twice the wait.
+    again: Option<(Instant, Duration)>,
+}
+
+impl Tried {
+    /// `before`: what was tried before this.
+    fn new(content: Content, may_pass: bool, before: Option<&Tried>, now: Instant) -> Tried {
+        let before = before.filter(|before| before.content == content).and_then(|before| before.again);
+        let wait = before.map_or(AGAIN, |(_, waited)| (waited * 2).min(AGAIN_AT_MOST));
+        Tried { content, again: may_pass.then(|| (now + wait, wait)) }
+    }
+
+    fn is_over(&self, content: &Content, now: Instant) -> bool {
+        self.content != *content || self.again.is_some_and(|(at, _)| now >= at)
+    }
+}
+
+/// Why a change is not taken over.
+struct Problem {
+    text: String,
+    /// Whether it may go without a change of the files.
+    may_pass: bool,
+}
+
+impl From<String> for Problem {
+    fn from(text: String) -> Problem {
+        Problem { text, may_pass: false }
+    }
 }
 
 /// Starts the reload thread. It ends by [`Handle::end`], or with the process.
@@ -150,16 +189,36 @@ pub fn start(parts: Parts) -> std::io::Result<Handle> {
     let (requests, receiver) = sync_channel(REQUESTS);
     let status = Status::new(&parts.current, &parts.metrics);
     let handle = Handle { requests: requests.clone(), status: status.clone() };
-    // Of several hints one is as good as all.
-    let hint = move || !matches!(requests.try_send(Request::Files), Err(TrySendError::Disconnected(_)));
+    let hinted = Arc::new(AtomicBool::new(false));
+    let hint = hint(requests, hinted.clone());
     std::thread::Builder::new().name("reload".into()).spawn(move || {
         let watch = Watch::new(hint);
-        let mut reload = Reload { parts, files: Files::default(), watch, requests: receiver, tried: None, status };
+        let files = Files::default();
+        let mut reload = Reload { parts, files, watch, requests: receiver, hinted, tried: None, status };
         // What is loaded already is known; what changed since is found now.
         reload.look(false);
         reload.run();
     })?;
     Ok(handle)
+}
+
+/// What is told that files changed; false: nobody listens any more. Of several hints that
+/// wait one is as good as all, and they leave room for who asks for a reload.
+fn hint(requests: SyncSender<Request>, hinted: Arc<AtomicBool>) -> impl Fn() -> bool {
+    move || {
+        if hinted.swap(true, Ordering::AcqRel) {
+            return true;
+        }
+        match requests.try_send(Request::Files) {
+            Ok(()) => true,
+            Err(TrySendError::Full(_)) => {
+                // Those who wait look at the files too.
+                hinted.store(false, Ordering::Release);
+                true
+            }
+            Err(TrySendError::Disconnected(_)) => false,
+        }
+    }
 }
 
 impl Reload {
@@ -169,6 +228,7 @@ impl Reload {
             let next = waiting.pop_front().map_or_else(|| self.requests.recv_timeout(POLL), Ok);
             match next {
                 Ok(Request::Files) => {
+                    self.hinted.store(false, Ordering::Release);
                     self.settle(&mut waiting);
                     self.look(false);
                 }
@@ -195,7 +255,7 @@ impl Reload {
         let until = Instant::now() + RESTLESS;
         while Instant::now() < until {
             match self.requests.recv_timeout(QUIET) {
-                Ok(Request::Files) => {}
+                Ok(Request::Files) => self.hinted.store(false, Ordering::Release),
                 Ok(other) => return waiting.push_back(other),
                 Err(_) => return,
             }
@@ -230,10 +290,10 @@ impl Reload {
             self.status.said(&answer, &self.parts);
             return Some(answer);
         }
-        if !asked && self.tried.as_ref() == Some(&content) {
+        let began = Instant::now();
+        if !asked && self.tried.as_ref().is_some_and(|tried| !tried.is_over(&content, began)) {
             return None;
         }
-        let began = Instant::now();
         let answer = match self.take_over(&content) {
             Ok(Difference { summary, .. }) => {
                 self.tried = None;
@@ -241,10 +301,10 @@ impl Reload {
                 tracing::info!(generation, took = ?began.elapsed(), "generation {generation} is current: {summary}");
                 Answer::Switched(generation)
             }
-            Err(problems) => {
+            Err(Problem { text, may_pass }) => {
                 // What a module wrote or named may be in it.
-                let problems = printable(&problems, PROBLEMS);
-                self.tried = Some(content);
+                let problems = printable(&text, PROBLEMS);
+                self.tried = Some(Tried::new(content, may_pass, self.tried.as_ref(), Instant::now()));
                 let generation = self.parts.current.built.plan.generation;
                 tracing::error!(
                     generation,
@@ -268,7 +328,7 @@ impl Reload {
     }
 
     /// Builds a generation and makes it current; on any error nothing has changed.
-    fn take_over(&mut self, content: &Content) -> Result<Difference, String> {
+    fn take_over(&mut self, content: &Content) -> Result<Difference, Problem> {
         let manifest = content.manifest.clone()?;
         let current = &self.parts.current;
         let mut difference = difference(&current.built.plan.manifest, &manifest);
@@ -277,7 +337,8 @@ impl Reload {
         // A defect that one module brings to light must not end all reloading.
         let built = catch_unwind(AssertUnwindSafe(|| builder.build(&manifest, &content.modules, Some(current))));
         let panicked = |_| "the host panicked while it loaded the modules; this is a defect of Outrigger".to_owned();
-        let next = built.map_err(panicked)?.map_err(|error| error.to_string())?;
+        let failed = |error: BuildError| Problem { may_pass: error.may_pass(), text: error.to_string() };
+        let next = built.map_err(panicked)?.map_err(failed)?;
         difference.modules(current, &next);
         let (done, answers) = sync_channel(1);
         let ended = |_| "the process is ending".to_owned();
@@ -302,4 +363,56 @@ fn render(problems: &[Diagnostic]) -> String {
     };
     let errors = problems.iter().filter(|problem| problem.severity == crate::manifest::Severity::Error);
     errors.map(one).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn content(text: &str) -> Content {
+        Content { manifest: Err(text.to_owned()), modules: BTreeMap::new() }
+    }
+
+    #[test]
+    fn what_failed_is_tried_again_only_where_its_reason_may_pass_and_ever_less_often() {
+        let now = Instant::now();
+        let hour = 60 * AGAIN;
+        let broken = Tried::new(content("a"), false, None, now);
+        assert!(!broken.is_over(&content("a"), now + 100 * hour));
+        assert!(broken.is_over(&content("b"), now), "something else is tried at once");
+        let mut tried = Tried::new(content("a"), true, Some(&broken), now);
+        let mut at = now;
+        for minutes in [1, 2, 4, 8, 16, 32, 60, 60] {
+            at += minutes * AGAIN;
+            assert!(!tried.is_over(&content("a"), at - Duration::from_millis(1)), "{minutes}");
+            assert!(tried.is_over(&content("a"), at), "{minutes}");
+            tried = Tried::new(content("a"), true, Some(&tried), at);
+        }
+        let other = Tried::new(content("b"), true, Some(&tried), at);
+        assert!(other.is_over(&content("b"), at + AGAIN), "the waits begin anew");
+    }
+
+    #[test]
+    fn hints_leave_room_for_those_who_ask() {
+        let (requests, receiver) = sync_channel(REQUESTS);
+        let hinted = Arc::new(AtomicBool::new(false));
+        let hint = hint(requests.clone(), hinted.clone());
+        for _ in 0..3 * REQUESTS {
+            assert!(hint());
+        }
+        assert!(matches!(receiver.try_recv(), Ok(Request::Files)));
+        assert!(receiver.try_recv().is_err(), "one stands for all");
+        hinted.store(false, Ordering::Release);
+        assert!(hint() && receiver.try_recv().is_ok(), "what comes after it was taken is told again");
+        hinted.store(false, Ordering::Release);
+        for _ in 0..REQUESTS {
+            requests.try_send(Request::Signal).unwrap();
+        }
+        assert!(hint(), "those who wait look at the files too");
+        receiver.try_iter().for_each(drop);
+        assert!(hint() && receiver.try_recv().is_ok());
+        drop(receiver);
+        hinted.store(false, Ordering::Release);
+        assert!(!hint());
+    }
 }

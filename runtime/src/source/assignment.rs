@@ -88,8 +88,9 @@ impl<C: ConsumerContext> Assignment<C> {
         &self.held
     }
 
-    /// Gives a partition to the worker that has the fewest.
-    pub fn add(&mut self, account: Arc<Account>, queue: PartitionQueue<C>, began_ms: Option<i64>) {
+    /// Gives a partition to the worker that has the fewest. `left`: its topic is not consumed
+    /// any more, as where a rebalance had begun before a switch and ends after it.
+    pub fn add(&mut self, account: Arc<Account>, queue: PartitionQueue<C>, began_ms: Option<i64>, left: bool) {
         let load = |worker: usize| self.held.iter().filter(|held| held.worker == worker).count();
         let worker = (0..self.workers.len()).min_by_key(|&worker| load(worker)).unwrap_or_default();
         self.epoch = self.epoch.wrapping_add(1);
@@ -102,7 +103,7 @@ impl<C: ConsumerContext> Assignment<C> {
         _ = self.workers[worker].send(Command::Assign(slot, account.clone()));
         let records = self.metrics.records(&account.topic);
         let next = account.position();
-        self.held.push(Held { worker, slot, account, queue, left: false, at_end: false, next, began_ms, records });
+        self.held.push(Held { worker, slot, account, queue, left, at_end: false, next, began_ms, records });
     }
 
     /// Reads what is there, in turns, as far as there is room; never waits.

@@ -102,7 +102,10 @@ impl Context {
         // no record takes the other way.
         let bell = Bell::new(self.thread.clone());
         match PartitionQueue::split(consumer, &topic, partition, bell) {
-            Some(queue) => self.assignment().add(account, queue, began_ms),
+            Some(queue) => {
+                let left = !self.manifest().kafka.consumes(&topic);
+                self.assignment().add(account, queue, began_ms, left);
+            }
             None => self.fail(format!("{topic}/{partition}: the client has no queue for this partition")),
         }
     }

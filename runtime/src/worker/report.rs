@@ -15,9 +15,14 @@ use crate::metrics::{CircuitMetrics, Metrics, RouteMetrics, WorkerMetrics};
 use crate::observe::{Observation, What, short};
 use crate::outcome::FailureClass;
 use crate::probes::{Component, Health};
+use crate::settle::reason::printable;
 
 /// Log lines about failures per second and worker; more are counted and summed up.
 const LINES: u32 = 50;
+
+/// Bytes of a reason and of an event's id in a log line: records and handlers make them.
+const REASON: usize = 1024;
+const ID: usize = 256;
 
 /// How often the age of the lowest unsettled record is looked up.
 const OLDEST: Duration = Duration::from_secs(1);
@@ -237,19 +242,21 @@ impl Reporter {
         let Observation { route, topic, partition, offset, id, generation, module, attempt, what } = observation;
         let module = module.as_deref().map_or("-", short);
         let (route, id) = (route.as_deref().unwrap_or("-"), id.as_deref().unwrap_or("-"));
+        let id = &id[..id.floor_char_boundary(ID)];
+        let said = |reason: &str| printable(reason, REASON);
         match what {
             What::Handled { .. } | What::Circuit { .. } => {}
             What::Probed { class, reason, delay } => {
-                tracing::info!(route, %topic, partition, offset, id, attempt, generation, module, %class, ?delay, "trial call failed, does not count: {}", reason.escape_debug());
+                tracing::info!(route, %topic, partition, offset, id, attempt, generation, module, %class, ?delay, "trial call failed, does not count: {}", said(reason));
             }
             What::Retry { class, reason, delay } => {
-                tracing::info!(route, %topic, partition, offset, id, attempt, generation, module, %class, ?delay, "attempt failed, will retry: {}", reason.escape_debug());
+                tracing::info!(route, %topic, partition, offset, id, attempt, generation, module, %class, ?delay, "attempt failed, will retry: {}", said(reason));
             }
             What::DeadLettered { class, reason, topic: to } => {
-                tracing::warn!(route, %topic, partition, offset, id, attempt, generation, module, %class, to, "dead-lettered: {}", reason.escape_debug());
+                tracing::warn!(route, %topic, partition, offset, id, attempt, generation, module, %class, to, "dead-lettered: {}", said(reason));
             }
             What::Dropped { class, reason } => {
-                tracing::warn!(route, %topic, partition, offset, id, attempt, generation, module, %class, "dropped: {}", reason.escape_debug());
+                tracing::warn!(route, %topic, partition, offset, id, attempt, generation, module, %class, "dropped: {}", said(reason));
             }
         }
     }

@@ -21,6 +21,8 @@ use crate::record::Record;
 
 mod calls;
 mod releases;
+#[cfg(test)]
+mod tests;
 
 use calls::Ended;
 use releases::Release;
@@ -35,6 +37,8 @@ const BURST: Duration = Duration::from_millis(1);
 const REPORT: Duration = Duration::from_secs(1);
 /// How often it reports while it is busy.
 const REPORT_BUSY: Duration = Duration::from_millis(200);
+/// How often the guests are to let go of what has not been used for a while.
+const TRIM: Duration = Duration::from_secs(1);
 
 struct Worker {
     number: u8,
@@ -59,6 +63,7 @@ struct Worker {
     releases: Vec<Release>,
     acks: Vec<(Token, Ack)>,
     reported: Instant,
+    trimmed: Instant,
 }
 
 /// Runs a worker on this thread until it is told to stop.
@@ -74,13 +79,13 @@ pub fn run(parts: Parts) -> std::io::Result<()> {
         .global_queue_interval(8)
         .build()?;
     runtime.block_on(async {
+        // It holds all modules of its generation: not kept for longer than that is current.
+        let generation = parts.generation;
         let worker = Worker {
             number: parts.number,
             core: (parts.core)(now()),
-            guests: (0..parts.generation.plan.handlers.len())
-                .map(|handler| (parts.generation.guests)(handler))
-                .collect(),
-            plan: parts.generation.plan.clone(),
+            guests: (0..generation.plan.handlers.len()).map(|handler| (generation.guests)(handler)).collect(),
+            plan: generation.plan.clone(),
             publisher: parts.publisher,
             inboxes: parts.inboxes,
             commands: parts.commands,
@@ -94,7 +99,9 @@ pub fn run(parts: Parts) -> std::io::Result<()> {
             releases: Vec::new(),
             acks: Vec::new(),
             reported: Instant::now(),
+            trimmed: Instant::now(),
         };
+        drop(generation);
         worker.work().await;
     });
     Ok(())
@@ -140,10 +147,11 @@ impl Worker {
     fn report(&mut self, now: Instant) {
         self.reporter.report(&mut self.core, now);
         self.report_swallowed();
-        if now >= self.reported + REPORT {
-            self.guests.iter().for_each(|guest| guest.trim(now));
-        }
         self.reported = now;
+        if now >= self.trimmed + TRIM {
+            self.guests.iter().for_each(|guest| guest.trim(now));
+            self.trimmed = now;
+        }
     }
 
     fn report_swallowed(&self) {

@@ -189,6 +189,14 @@ pub fn all() -> Vec<Attack> {
             LONG,
             End::Failed("output", "limit"),
         ),
+        attack(
+            "reason",
+            "a reason of 2 MB",
+            "do=reason",
+            "",
+            LONG,
+            End::Failed("rejected", r"no end of it: \u{1b}[31m"),
+        ),
         attack("utf8", "output that is not UTF-8", "do=utf8", "", QUICK, End::Failed("output", "malformed")),
         attack(
             "handles",

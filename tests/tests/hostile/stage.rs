@@ -109,6 +109,8 @@ pub fn rows(kafka: &Kafka, attacks: &[Attack], full: bool, verdicts: &mut Verdic
     let exit = sidecar.terminate();
     let escapes = exit.log.iter().filter(|line| line.contains(['\x1b', '\x07', '\r', '\u{202e}'])).count();
     verdicts.check("terminal escapes in the log", format!("{escapes} lines of {}", exit.log.len()), escapes == 0);
+    let longest = exit.log.iter().map(String::len).max().unwrap_or(0);
+    verdicts.check("the longest line of the log", format!("{longest} bytes"), longest <= LONGEST_LINE);
     verdicts.check("SIGTERM after all attacks", format!("{}", exit.status), exit.status.success());
 }
 
@@ -166,6 +168,10 @@ fn all(
         alive == Ok(200) && sidecar.id() == pid,
     );
 }
+
+/// Bytes of a line of the log: a kilobyte of what a guest wrote, escaped or not, and what
+/// stands beside it.
+const LONGEST_LINE: usize = 16 * 1024;
 
 /// What the process may take with all attacks at once: those on memory may hold eight
 /// times 64 MiB, the loops 1,000 small instances, and each of the others a few.

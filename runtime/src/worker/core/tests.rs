@@ -5,7 +5,7 @@ mod generations;
 mod map;
 mod partitions;
 mod publishing;
-mod rig;
+pub(in crate::worker) mod rig;
 mod simulation;
 mod turns;
 

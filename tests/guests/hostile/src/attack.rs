@@ -39,6 +39,8 @@ pub fn make(attack: &str, order: &Order) -> Answer {
         }
         "handles" => handles(),
         "log" => write_log(order.number("kib")),
+        // Nearly all that the host takes as an answer.
+        "reason" => return Err(crate::Failure::Reject(format!("no end of it: {}", "\x1b[31m".repeat(400_000)))),
         "trap" => panic!("as always"),
         "exit" => std::process::exit(3),
         other => return Err(crate::Failure::Reject(format!("no attack is called {other:?}"))),
