@@ -26,6 +26,8 @@ pub(crate) struct Setup {
     /// A second way in: the port where the broker listens, and the one that it
     /// tells clients, where a proxy must stand.
     pub(crate) proxied: Option<(u16, u16)>,
+    /// Flags of its JVM beside the usual ones.
+    pub(crate) jvm: &'static [&'static str],
     /// Further settings.
     pub(crate) settings: Vec<(String, String)>,
     /// Its place in a cluster; `None` for a broker that is alone.
@@ -45,6 +47,7 @@ pub(crate) struct Member {
 pub(crate) struct Broker {
     process: Option<Process>,
     port: u16,
+    jvm: &'static [&'static str],
     log: PathBuf,
     // Removed after the process has ended: fields drop in their order.
     folder: TempDir,
@@ -66,7 +69,7 @@ impl Broker {
             belong_to(member, &data);
         }
         fs::write(folder.path().join(SETTINGS), properties(setup, &data)).expect("the broker's properties");
-        let mut broker = Broker { process: None, port: setup.port, log: log_file(), folder };
+        let mut broker = Broker { process: None, port: setup.port, jvm: setup.jvm, log: log_file(), folder };
         broker.launch(install, flag);
         broker
     }
@@ -90,7 +93,8 @@ impl Broker {
 
     fn launch(&mut self, install: &Install, flag: &str) {
         let out = File::options().create(true).append(true).open(&self.log).expect("the broker's log");
-        let mut command = install.java("kafka.Kafka", &[flag.to_owned()]);
+        let flags: Vec<String> = self.jvm.iter().copied().chain([flag]).map(str::to_owned).collect();
+        let mut command = install.java("kafka.Kafka", &flags);
         command.arg(self.folder.path().join(SETTINGS));
         command.stderr(out.try_clone().expect("a second handle")).stdout(out);
         self.process = Some(Process::start(command).unwrap_or_else(|e| {

@@ -28,9 +28,9 @@ impl Kafka {
         let controllers: Vec<u16> = (0..BROKERS).map(|_| free_port()).collect();
         let setup = |node| Setup {
             port: free_port(),
-            proxied: None,
             settings: SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
             member: Some(Member { node, controllers: controllers.clone() }),
+            ..Setup::default()
         };
         // Side by side: none accepts connections before two of them have met.
         let brokers = std::thread::scope(|scope| {

@@ -16,6 +16,19 @@ const VERSION: &str = "4.3.1";
 /// Makes a JVM start fast and small at the price of its peak speed.
 const JVM: [&str; 4] = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"];
 
+/// Makes it seldom and shortly stop to collect garbage. With the small heap above it does so
+/// for 15 to 25 ms once or twice a second under a load of some thousand records a second, which
+/// decides a 99th percentile of milliseconds.
+pub(crate) const FEW_PAUSES: [&str; 7] = [
+    "-Xms2g",
+    "-Xmx2g",
+    "-Xmn1500m",
+    "-XX:+AlwaysPreTouch",
+    "-XX:MaxTenuringThreshold=1",
+    "-XX:-UseSerialGC",
+    "-XX:+UseParallelGC",
+];
+
 /// A prepared Kafka.
 pub(crate) struct Install {
     root: PathBuf,

@@ -13,6 +13,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode;
 
 use crate::broker::{Broker, Setup};
+use crate::install::FEW_PAUSES;
 use crate::process::{at_exit, free_port};
 use crate::proxy::Proxy;
 use crate::read::{Record, headers_of};
@@ -48,6 +49,11 @@ impl Kafka {
     /// A broker for one test, which may kill it.
     pub fn start() -> Kafka {
         Kafka::start_on(free_port())
+    }
+
+    /// A broker to measure latencies with: it takes 2 GiB, and seldom stops to collect garbage.
+    pub fn start_for_latencies() -> Kafka {
+        Kafka::set_up(Setup { port: free_port(), jvm: &FEW_PAUSES, ..Setup::default() }, None)
     }
 
     /// A broker on a port that the test has chosen before with [`free_port`].

@@ -42,6 +42,7 @@ mod proxy;
 mod read;
 mod server;
 mod sidecar;
+mod stolen;
 mod wait;
 
 pub use audit::Audit;
@@ -59,4 +60,5 @@ pub use proxy::{Network, Proxy};
 pub use read::{Isolation, Record};
 pub use server::{Manner, Server};
 pub use sidecar::{Exit, Running, Sidecar};
+pub use stolen::ProcessorTime;
 pub use wait::{eventually, let_it_last};

@@ -140,6 +140,12 @@ impl Committer {
         self.wait(deadline)
     }
 
+    /// What is under way names no partition by itself any more, but ends with its next answer:
+    /// some of its partitions may be another member's now.
+    pub fn give_up(&self) {
+        self.late.store(true, Ordering::Release);
+    }
+
     /// The committed offset of a partition, as far as this process knows.
     pub fn committed(&self, topic: &Arc<str>, partition: i32) -> Option<i64> {
         self.committed.get(&(topic.clone(), partition)).map(|(offset, _)| *offset)
@@ -173,7 +179,7 @@ impl Committer {
         match self.answers.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(answer) => Ok(self.take(answer)),
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                self.late.store(true, Ordering::Release);
+                self.give_up();
                 self.metrics.commit(CommitResult::Unknown);
                 Err(Unanswered)
             }

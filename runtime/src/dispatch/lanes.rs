@@ -4,6 +4,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
+use smallvec::SmallVec;
 
 /// What a record needs for itself while it is inside: the strictest that any of
 /// its routes asks for. A claim of nothing waits for nobody.
@@ -125,15 +126,16 @@ impl Lanes {
         behind == 0
     }
 
-    /// Takes out a record that had begun, and adds to `ready` those that may
-    /// begin now because of it, in the order they arrived: at most two.
+    /// Takes out a record that had begun, and gives those that may begin now because of it,
+    /// in the order they arrived: at most two.
     ///
     /// A record that still waits cannot leave: the call does nothing.
-    pub fn leave(&mut self, id: u32, ready: &mut Vec<u32>) {
-        let Some(place) = self.places.get_mut(id as usize) else { return };
+    pub fn leave(&mut self, id: u32) -> SmallVec<[u32; 2]> {
+        let mut ready = SmallVec::new();
+        let Some(place) = self.places.get_mut(id as usize) else { return ready };
         debug_assert!(place.inside && place.behind == 0, "{id} had not begun");
         if !place.inside || place.behind > 0 {
-            return;
+            return ready;
         }
         place.inside = false;
         let place = *place;
@@ -145,17 +147,17 @@ impl Lanes {
         if place.claims_partition && place.partition_next == NOBODY {
             self.partition = None;
         }
-        let before = ready.len();
         for next in [place.key_next, place.partition_next] {
             if next != NOBODY && self.move_up(next) {
                 ready.push(next);
             }
         }
-        if let [first, second] = ready[before..]
+        if let [first, second] = ready[..]
             && self.places[first as usize].arrival > self.places[second as usize].arrival
         {
-            ready[before..].swap(0, 1);
+            ready.swap(0, 1);
         }
+        ready
     }
 
     /// How many records are inside, those that wait included.

@@ -40,6 +40,16 @@ struct Broker {
 pub struct Group {
     /// `up` where the coordinator is known and connected, otherwise what is waited for.
     pub state: String,
+    /// `steady` where the group has been joined and no rebalance is under way.
+    #[serde(default)]
+    join_state: String,
+}
+
+impl Group {
+    /// Whether the group has been joined, and its coordinator is connected.
+    pub fn is_joined(&self) -> bool {
+        self.state == "up" && self.join_state == "steady"
+    }
 }
 
 impl Statistics {
@@ -104,15 +114,20 @@ mod tests {
     fn a_client_with_no_broker_but_its_coordinators_place_is_seen() {
         let coordinator = r#""GroupCoordinator": { "source": "logical", "state": "TRY_CONNECT", "nodeid": -1 }"#;
         let stuck = read(&format!(
-            r#"{{ "name": "c", "brokers": {{ {coordinator} }}, "topics": {{}}, "cgrp": {{ "state": "query-coord" }} }}"#
+            r#"{{ "name": "c", "brokers": {{ {coordinator} }}, "topics": {{}}, "cgrp": {{ "state": "query-coord", "join_state": "steady" }} }}"#
         ));
         assert_eq!(stuck.known().count(), 0);
-        assert_eq!(stuck.cgrp.unwrap().state, "query-coord");
+        let group = stuck.cgrp.unwrap();
+        assert_eq!((&*group.state, group.is_joined()), ("query-coord", false));
         let down = r#""127.0.0.1:9092/bootstrap": { "source": "configured", "state": "DOWN" }"#;
         let trying = read(&format!(r#"{{ "brokers": {{ {coordinator}, {down} }} }}"#));
         assert_eq!((trying.known().count(), trying.is_connected(), trying.cgrp.is_none()), (1, false, true));
         let up = r#""127.0.0.1:9092/1": { "source": "learned", "state": "UP" }"#;
         assert!(read(&format!(r#"{{ "brokers": {{ {coordinator}, {up} }} }}"#)).is_connected());
+        let joined = |join_state| {
+            read(&format!(r#"{{ "brokers": {{}}, "cgrp": {{ "state": "up", "join_state": "{join_state}" }} }}"#))
+        };
+        assert!(joined("steady").cgrp.unwrap().is_joined() && !joined("wait-join").cgrp.unwrap().is_joined());
     }
 
     #[test]

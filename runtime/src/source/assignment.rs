@@ -45,6 +45,9 @@ pub struct Held<C: ConsumerContext> {
     pub left: bool,
     /// Whether everything up to the end has been delivered.
     pub at_end: bool,
+    /// Why nothing comes of it, since the client has said so: until a record or its end comes,
+    /// or a commit is accepted for it.
+    pub trouble: Option<String>,
     /// The offset after the last record read; negative where none was and the start is not known.
     pub next: i64,
     began_ms: Option<i64>,
@@ -103,7 +106,18 @@ impl<C: ConsumerContext> Assignment<C> {
         _ = self.workers[worker].send(Command::Assign(slot, account.clone()));
         let records = self.metrics.records(&account.topic);
         let next = account.position();
-        self.held.push(Held { worker, slot, account, queue, left, at_end: false, next, began_ms, records });
+        self.held.push(Held {
+            worker,
+            slot,
+            account,
+            queue,
+            left,
+            at_end: false,
+            trouble: None,
+            next,
+            began_ms,
+            records,
+        });
     }
 
     /// Reads what is there, in turns, as far as there is room; never waits.
@@ -123,16 +137,17 @@ impl<C: ConsumerContext> Assignment<C> {
                 continue;
             }
             let (mut records, mut bytes) = (Vec::new(), 0);
-            let (at_end, next) = (&mut held.at_end, &mut held.next);
+            let (at_end, trouble, next) = (&mut held.at_end, &mut held.trouble, &mut held.next);
             let items = held.queue.read(room, |item| match item {
                 Item::Record(record) => {
-                    *at_end = false;
+                    (*at_end, *trouble) = (false, None);
                     *next = record.offset() + 1;
                     bytes += record.size();
                     records.push(record);
                 }
-                Item::End => *at_end = true,
+                Item::End => (*at_end, *trouble) = (true, None),
                 Item::Error(error, text) => {
+                    *trouble = Some(format!("{}/{}: {text}", held.account.topic, held.account.partition));
                     reading.errors.push((held.account.topic.clone(), held.account.partition, error, text));
                 }
             });
@@ -264,6 +279,17 @@ impl<C: ConsumerContext> Assignment<C> {
         for (worker, _) in self.workers.iter().zip(unanswered).filter(|(_, newly)| *newly) {
             _ = worker.send(Command::Snapshot);
         }
+    }
+
+    /// Why nothing comes of one of the partitions, if there is one.
+    pub fn trouble(&self) -> Option<&str> {
+        self.held.iter().find_map(|held| held.trouble.as_deref())
+    }
+
+    /// The broker has taken a commit for this partition: whatever it refused, it does not any more.
+    pub fn is_taken(&mut self, topic: &str, partition: i32) {
+        let of = |held: &&mut Held<C>| *held.account.topic == *topic && held.account.partition == partition;
+        self.held.iter_mut().filter(of).for_each(|held| held.trouble = None);
     }
 
     /// Whether a worker's thread has ended without being told to.

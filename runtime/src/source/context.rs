@@ -1,6 +1,7 @@
 //! What the polling thread shares with the consumer's callbacks, and what the client tells
 //! of itself: log lines, errors, statistics. The rebalances are in `rebalance`.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
@@ -38,6 +39,8 @@ pub struct Context {
     log: Arc<KafkaLog>,
     reach: Reach,
     watch: Mutex<Watch>,
+    /// What is wrong with the consumer is that no broker can be reached.
+    is_cut_off: AtomicBool,
     /// The polling thread.
     pub(super) thread: std::thread::Thread,
 }
@@ -63,6 +66,7 @@ impl Context {
             interrupt,
             health,
             log,
+            is_cut_off: AtomicBool::new(false),
             thread: std::thread::current(),
         }
     }
@@ -105,6 +109,12 @@ impl Context {
         self.health.ready(Component::Consumer);
     }
 
+    /// The group, or one of its topics, is refused: that a broker can be reached does not mend it.
+    pub fn refused(&self, error: &KafkaError) {
+        self.is_cut_off.store(false, Ordering::Relaxed);
+        self.health.not_ready(Component::Consumer, error);
+    }
+
     /// Why the process has to end, if it has to.
     pub fn fatal(&self) -> Option<String> {
         locked(&self.fatal).clone()
@@ -124,6 +134,7 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+            self.is_cut_off.store(true, Ordering::Relaxed);
             self.health.not_ready(Component::Consumer, format!("no broker can be reached: {reason}"));
         }
         self.log.error(&error, reason);
@@ -133,6 +144,13 @@ impl ClientContext for Context {
         let Some(statistics) = Statistics::read(json) else { return };
         self.reach.look(&statistics);
         let Some(group) = &statistics.cgrp else { return };
+        // A member without a partition gets no record and makes no commit that shows that it
+        // works again.
+        let holds = || self.assignment().held().iter().any(|held| held.account.position() >= 0);
+        if self.is_cut_off.load(Ordering::Relaxed) && group.is_joined() && statistics.is_connected() && !holds() {
+            self.is_cut_off.store(false, Ordering::Relaxed);
+            self.health.ready(Component::Consumer);
+        }
         let missing = locked(&self.watch).see(group.state == "up", statistics.is_connected(), Instant::now());
         if let Some(missing) = missing {
             self.fail(format!(

@@ -17,6 +17,11 @@ pub(super) fn measure(consumer: &BaseConsumer<Context>, held: &[Held<Context>], 
         let (topic, partition) = (&account.topic, account.partition);
         let unsettled = account.unsettled();
         let position = account.position();
+        // What came last says nothing of now.
+        if held.trouble.is_some() {
+            metrics.set_lag(topic, partition, None, None);
+            continue;
+        }
         // At the end, what trails are control records, which nobody handles.
         let caught_up = held.at_end && unsettled == 0;
         let end = list::cached_end(consumer, topic, partition).filter(|_| position >= 0);

@@ -227,7 +227,7 @@ impl Source {
             }
             _ => {
                 self.parts.log.error(error, &error.to_string());
-                self.parts.health.not_ready(Component::Consumer, error);
+                context.refused(error);
             }
         }
     }
@@ -252,7 +252,7 @@ impl Source {
                 }
             }
         }
-        if reading.records > 0 && reading.errors.is_empty() {
+        if reading.records > 0 && context.assignment().trouble().is_none() {
             self.parts.health.ready(Component::Consumer);
         }
         reading.records > 0 || !reading.errors.is_empty()
@@ -288,8 +288,15 @@ impl Source {
 
     /// Takes the answer to the last commit, if it is there.
     fn answered(&self, committer: &mut Committer) {
-        if committer.answer().is_some_and(|answer| !answer.committed.is_empty()) {
-            self.parts.health.ready(Component::Consumer);
+        let Some(answer) = committer.answer().filter(|answer| !answer.committed.is_empty()) else { return };
+        let context = self.consumer.context();
+        let mut assignment = context.assignment();
+        for position in &answer.committed {
+            assignment.is_taken(&position.topic, position.partition);
+        }
+        match assignment.trouble() {
+            None => self.parts.health.ready(Component::Consumer),
+            Some(trouble) => self.parts.health.not_ready(Component::Consumer, trouble),
         }
     }
 

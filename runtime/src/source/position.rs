@@ -77,6 +77,26 @@ pub fn decide(
     } else {
         return Start::Committed(committed);
     };
+    lost(what, log, on_lost)
+}
+
+/// Decides where a partition goes on that stood at `left` when its client, or its records,
+/// said that this is no place in the log any more. Where it is one by now, another log has
+/// grown past it: what that one has below was never read, and is not passed over in silence.
+pub fn decide_again(left: i64, log: Log, on_lost: OnOffsetLost) -> Start {
+    match decide(Some(left), log, StartFrom::Earliest, None, on_lost) {
+        Start::Committed(_) => {
+            let Log { start, end } = log;
+            let what = format!(
+                "position {left} was out of the log's range and is in it again, between {start} and {end}: the topic was created again or truncated, and written on"
+            );
+            lost(what, log, on_lost)
+        }
+        decided => decided,
+    }
+}
+
+fn lost(what: String, log: Log, on_lost: OnOffsetLost) -> Start {
     match on_lost {
         OnOffsetLost::Stop => Start::Lost(what),
         OnOffsetLost::Earliest => Start::Moved { to: log.start, what },
@@ -91,6 +111,8 @@ pub struct Resolved {
     pub topic: Arc<str>,
     /// The partition.
     pub partition: i32,
+    /// What its log holds.
+    pub log: Log,
     /// Where reading begins.
     pub start: Start,
     /// What is committed, if anything.
@@ -116,10 +138,15 @@ pub struct Positions<'a, C: ConsumerContext> {
 impl<C: ConsumerContext> Positions<'_, C> {
     /// Resolves all partitions of `wanted`, and returns with them the list to
     /// assign: as it was read, leader epochs included, with the offsets decided.
+    /// `left` is where this process stood in them when it lost its place; see [`decide_again`].
     ///
     /// # Errors
     /// If the broker did not answer, or not for every partition.
-    pub fn resolve(&self, wanted: &TopicPartitionList) -> Result<(TopicPartitionList, Vec<Resolved>), KafkaError> {
+    pub fn resolve(
+        &self,
+        wanted: &TopicPartitionList,
+        left: Option<i64>,
+    ) -> Result<(TopicPartitionList, Vec<Resolved>), KafkaError> {
         let mut assign = self.consumer.committed_offsets(wanted.clone(), TIMEOUT)?;
         let starts = self.log_offsets(wanted, Offset::Beginning)?;
         let ends = self.log_offsets(wanted, Offset::End)?;
@@ -144,7 +171,7 @@ impl<C: ConsumerContext> Positions<'_, C> {
                 Metadata::default()
             });
             let (mut began_here, mut since) = (stored.began_ms, None);
-            if committed.is_none() && start_from == StartFrom::Latest {
+            if committed.is_none() && left.is_none() && start_from == StartFrom::Latest {
                 let known = match began.get(entry.topic) {
                     Some(known) => *known,
                     None => {
@@ -158,10 +185,14 @@ impl<C: ConsumerContext> Positions<'_, C> {
                 }
                 began_here = Some(known.filter(|&ms| ms > 0).unwrap_or(self.now_ms));
             }
-            let start = decide(committed, Log { start, end }, start_from, since, self.kafka.on_offset_lost);
+            let (log, on_lost) = (Log { start, end }, self.kafka.on_offset_lost);
+            let start = match left {
+                Some(left) => decide_again(left, log, on_lost),
+                None => decide(committed, log, start_from, since, on_lost),
+            };
             let (topic, partition) = (Arc::from(entry.topic), entry.partition);
             let map = self.map(&stored, &start, entry.topic, partition, end);
-            resolved.push(Resolved { topic, partition, start, committed, stored, map, began_ms: began_here });
+            resolved.push(Resolved { topic, partition, log, start, committed, stored, map, began_ms: began_here });
         }
         for partition in &resolved {
             if let Start::Committed(offset) | Start::First(offset) | Start::Moved { to: offset, .. } = partition.start {
@@ -251,6 +282,20 @@ mod tests {
         assert!(matches!(at(Some(201), OnOffsetLost::Latest), Start::Moved { to: 200, .. }));
         let Start::Lost(what) = at(Some(201), OnOffsetLost::Stop) else { panic!() };
         assert!(what.contains("created again"), "{what}");
+    }
+
+    #[test]
+    fn a_place_that_was_lost_is_not_trusted_again() {
+        let again = |left, on_lost| decide_again(left, LOG, on_lost);
+        for left in [100, 150, 200] {
+            let Start::Lost(what) = again(left, OnOffsetLost::Stop) else { panic!("{left}") };
+            assert!(what.contains("is in it again, between 100 and 200"), "{what}");
+            assert!(matches!(again(left, OnOffsetLost::Earliest), Start::Moved { to: 100, .. }));
+            assert!(matches!(again(left, OnOffsetLost::Latest), Start::Moved { to: 200, .. }));
+        }
+        for left in [40, 201] {
+            assert_eq!(again(left, OnOffsetLost::Stop), at(Some(left), OnOffsetLost::Stop));
+        }
     }
 
     #[test]

@@ -34,7 +34,7 @@ impl Context {
         }
         let manifest = self.manifest();
         let positions = Positions { consumer, kafka: &manifest.kafka, now_ms: now_ms() };
-        match positions.resolve(wanted) {
+        match positions.resolve(wanted, None) {
             Ok((list, resolved)) => {
                 self.take(consumer, &resolved);
                 self.commit_first(&resolved);
@@ -59,7 +59,7 @@ impl Context {
     }
 
     fn take(&self, consumer: &Arc<BaseConsumer<Context>>, resolved: &[Resolved]) {
-        for Resolved { topic, partition, start, committed, stored, map, began_ms } in resolved {
+        for Resolved { topic, partition, start, committed, stored, map, began_ms, .. } in resolved {
             let position = match start {
                 Start::Committed(offset) => *offset,
                 Start::First(offset) => *offset,
@@ -114,6 +114,9 @@ impl Context {
     fn let_go(&self, which: impl Fn(&str, i32) -> bool) {
         let mut assignment = self.assignment();
         if assignment.held().iter().any(|held| which(&held.account.topic, held.account.partition)) {
+            if let Some(committer) = self.committer() {
+                committer.give_up();
+            }
             assignment.release(which, Instant::now(), &*self.interrupt);
         }
     }
@@ -162,12 +165,23 @@ impl Context {
             metadata: Metadata { map: None, ..position.metadata },
             ..position
         };
-        self.commit(released.into_iter().map(without_map).collect(), "the position before the gap");
+        let stood = released.into_iter().map(without_map).find(|position| position.offset >= 0);
         let mut wanted = TopicPartitionList::new();
         wanted.add_partition(topic, partition);
         let manifest = self.manifest();
         let positions = Positions { consumer, kafka: &manifest.kafka, now_ms: now_ms() };
-        let place = positions.resolve(&wanted).and_then(|(_, resolved)| {
+        let left = stood.as_ref().map(|position| position.offset);
+        let place = positions.resolve(&wanted, left).and_then(|(_, mut resolved)| {
+            if let Some(stood) = stood {
+                for partition in &mut resolved {
+                    partition.began_ms = partition.began_ms.or(stood.metadata.began_ms);
+                }
+                // Of a log whose beginning went past it, it says how much was lost, after a restart
+                // too. Any other log is not the one that it is a place in.
+                if resolved.iter().all(|partition| stood.offset < partition.log.start) {
+                    self.commit(vec![stood], "the position before the gap");
+                }
+            }
             self.take(consumer, &resolved);
             self.commit_first(&resolved);
             self.reassign(consumer, &wanted)
@@ -209,6 +223,9 @@ impl Context {
         // assignment all go at once, whatever the list says.
         let all = !matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
         let which = |topic: &str, partition: i32| all || gone.iter().any(|(t, p)| t == topic && *p == partition);
+        if lost && let Some(committer) = self.committer() {
+            committer.give_up();
+        }
         let released = self.assignment().release(which, deadline, &*self.interrupt);
         let interrupted = released.iter().filter(|(_, word)| word.interrupted).count();
         if !lost {
@@ -251,6 +268,9 @@ impl ConsumerContext for Context {
                 // No partition can be relied on: fenced as on a lost assignment.
                 let error = RDKafkaErrorCode::from(error);
                 tracing::error!(%error, "rebalance failed; every partition is let go");
+                if let Some(committer) = self.committer() {
+                    committer.give_up();
+                }
                 self.assignment().release(|_, _| true, Instant::now(), &*self.interrupt);
                 if let Err(error) = consumer.unassign() {
                     self.fail(format!("partitions could not be given back: {error}"));

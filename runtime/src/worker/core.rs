@@ -78,9 +78,9 @@ pub struct Core {
     stranded: VecDeque<RunId>,
     parked: RetryQueue<Parked>,
     messages: Slab<InFlight>,
-    /// Bytes of these messages.
+    /// What they count in all: see [`InFlight`].
     message_bytes: usize,
-    /// How many of them no call may add to.
+    /// How much of that no call may add to.
     message_room: usize,
     next_tag: u32,
     effects: VecDeque<Effect>,
@@ -91,7 +91,6 @@ pub struct Core {
     /// Per channel: messages that could not be written and are tried again, and why.
     stuck: [(usize, String); 2],
     scratch_routes: Vec<usize>,
-    scratch_ready: Vec<u32>,
     wake_reader: bool,
 }
 
@@ -106,7 +105,9 @@ impl Core {
     /// messages are without an answer: its part of [`MESSAGE_BYTES`].
     pub fn new(plan: Arc<Plan>, group: Arc<str>, observing: bool, message_room: usize, seed: u64, now: Now) -> Core {
         let mut desks = Slab::new();
-        let places = plan.handlers.iter().map(|handler| desks.insert(Desk::new(handler, message_room, now))).collect();
+        let handlers = plan.handlers.len();
+        let desk = |handler| Desk::new(handler, message_room, handlers, now);
+        let places = plan.handlers.iter().map(|handler| desks.insert(desk(handler))).collect();
         Core {
             generation: Rc::new(Generation { plan, desks: places }),
             group,
@@ -126,20 +127,20 @@ impl Core {
             observing,
             stuck: Default::default(),
             scratch_routes: Vec::new(),
-            scratch_ready: Vec::new(),
             wake_reader: false,
         }
     }
 
     // ---- records come in ----
 
-    /// Whether records are to be delivered: there is not enough to call for a while.
+    /// Whether records are to be delivered: there is not enough to do for a while. What was
+    /// said of earlier ones is done first, as records that are dropped leave nothing else.
     /// A handler with all its calls under way does not count, nor one whose calls are
     /// held, nor one that needs more than a few rounds for what waits for it: that
     /// must not hold the other handlers' records up.
     pub fn is_short_of_calls(&self) -> bool {
         let callable = self.desks.iter().map(|(_, desk)| desk.callable());
-        self.stranded.len() + callable.sum::<usize>() < CALLS_AHEAD
+        self.effects.len() + self.stranded.len() + callable.sum::<usize>() < CALLS_AHEAD
     }
 
     /// Takes one record: decode, route, dispatch.

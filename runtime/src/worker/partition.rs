@@ -1,6 +1,7 @@
 //! One assigned partition as its worker sees it: lanes, offsets, and the records
 //! that are not settled.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -26,6 +27,10 @@ pub(super) struct Partition {
     pub account: Arc<Account>,
     pub offsets: Offsets,
     pub lanes: Lanes,
+    /// Records whose turn has come and that have not begun.
+    pub turns: VecDeque<u32>,
+    /// They are being begun.
+    pub begins: bool,
     pub entries: Slab<Entry>,
     /// Calls under way and messages without an answer.
     pub active: usize,
@@ -152,6 +157,8 @@ impl Partition {
             epoch,
             offsets: Offsets::starting_at(account.position()),
             lanes: Lanes::new(),
+            turns: VecDeque::new(),
+            begins: false,
             entries: Slab::new(),
             active: 0,
             draining: false,

@@ -40,7 +40,7 @@ fn main() -> ExitCode {
     if attacks.is_empty() {
         return options.nothing_chosen("hostile", "attack");
     }
-    let kafka = Kafka::start();
+    let kafka = if options.full { Kafka::start_for_latencies() } else { Kafka::start() };
     let mut verdicts = Verdicts::default();
     if options.only.is_none() {
         refused::rows(&mut verdicts);

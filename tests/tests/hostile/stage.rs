@@ -136,7 +136,7 @@ fn all(
     let before: u64 = attacks.iter().map(|attack| happened(stage, sidecar, attack)).sum();
     let pid = sidecar.id();
     let (over, most) = (AtomicBool::new(false), AtomicU64::new(0));
-    let (alone, beside) = std::thread::scope(|scope| {
+    let measured = std::thread::scope(|scope| {
         scope.spawn(|| {
             while !over.load(Ordering::Relaxed) {
                 most.fetch_max(resident_of(pid), Ordering::Relaxed);
@@ -154,9 +154,8 @@ fn all(
         happened: after - before,
         end: "each as above".to_owned(),
         wrong: None,
-        alone,
-        beside,
-        bound: beside.settled,
+        bound: measured.beside.settled,
+        measured,
     });
     let most = most.into_inner();
     let found = format!("{resident} KiB before all, {most} KiB at most, {} KiB after", sidecar.resident_kib());

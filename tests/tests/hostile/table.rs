@@ -6,6 +6,8 @@ use std::time::Duration;
 use outrigger_tests::Side::Left;
 use outrigger_tests::{conclude, table};
 
+use crate::row::Measured;
+
 /// What is printed at the end.
 #[derive(Default)]
 pub struct Verdicts {
@@ -30,8 +32,7 @@ pub struct Line {
     pub end: String,
     /// What did not hold about its end.
     pub wrong: Option<String>,
-    pub alone: Times,
-    pub beside: Times,
+    pub measured: Measured,
     /// What the neighbour's 99th percentile may be beside the attack.
     pub bound: Duration,
 }
@@ -52,29 +53,31 @@ impl Line {
         }
         match self.happened {
             0 => Some("VOID: it did not happen".to_owned()),
-            _ if self.beside.settled > self.bound => Some("OVER THE BOUND".to_owned()),
+            _ if self.measured.beside.settled > self.bound => Some("OVER THE BOUND".to_owned()),
             _ => None,
         }
     }
 
-    fn cells(&self) -> [String; 9] {
+    fn cells(&self) -> [String; 10] {
+        let Measured { alone, beside, again } = &self.measured;
         let ms = |time: Duration| format!("{:.1}", time.as_secs_f64() * 1e3);
         let whole = |time: Duration| time.as_millis().to_string();
         [
             self.what.to_owned(),
             self.happened.to_string(),
             self.end.clone(),
-            whole(self.alone.settled),
-            whole(self.beside.settled),
+            whole(alone.settled),
+            whole(beside.settled),
             whole(self.bound),
-            ms(self.alone.seen),
-            ms(self.beside.seen),
+            ms(alone.seen),
+            ms(beside.seen),
+            again.to_string(),
             self.problem().unwrap_or_else(|| "holds".to_owned()),
         ]
     }
 }
 
-const HEADER: [&str; 9] = [
+const HEADER: [&str; 10] = [
     "attack",
     "times",
     "each ends as",
@@ -83,6 +86,7 @@ const HEADER: [&str; 9] = [
     "bound, ms",
     "seen alone",
     "seen beside",
+    "again",
     "verdict",
 ];
 

@@ -27,7 +27,7 @@ pub(super) struct Desk {
     /// Weight of its messages without an answer.
     pub(super) message_bytes: usize,
     /// How many of them no call may add to.
-    message_room: usize,
+    pub(super) message_room: usize,
     /// Calls that may be under way.
     concurrency: usize,
     /// `None`: its calls are never held.
@@ -37,8 +37,8 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    /// `message_room`: of all handlers of the worker.
-    pub(super) fn new(handler: &PlannedHandler, message_room: usize, now: Now) -> Desk {
+    /// The desk of one of so many handlers; `message_room` is that of the worker.
+    pub(super) fn new(handler: &PlannedHandler, message_room: usize, handlers: usize, now: Now) -> Desk {
         let breaker = handler.circuit.map(|circuit| Breaker::new(circuit, now.instant));
         Desk {
             ready: VecDeque::new(),
@@ -48,10 +48,15 @@ impl Desk {
             rested: false,
             begun: [0; 2],
             message_bytes: 0,
-            message_room: message_room / HANDLERS_PART,
+            message_room: Desk::part(message_room, handlers),
             breaker,
             retired: false,
         }
+    }
+
+    /// What one of so many handlers may have, so that all the others leave it that much.
+    pub(super) fn part(message_room: usize, handlers: usize) -> usize {
+        message_room / HANDLERS_PART.max(handlers + 1)
     }
 
     /// Runs that wait for nothing but their turn, which comes within a few rounds.

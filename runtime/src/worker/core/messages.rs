@@ -25,8 +25,8 @@ pub(super) const PUBLISH_RETRY_MAX: Duration = Duration::from_secs(30);
 /// not bound their outputs, which pile up while a broker does not answer.
 pub const MESSAGE_BYTES: usize = 64 << 20;
 
-/// The part of it that the messages of one handler may have, so that one that returns much
-/// does not hold the others' calls back.
+/// The messages of one handler may have this part of it, or less where there are as many
+/// handlers, so that those that return much do not hold another one's calls back.
 pub(super) const HANDLERS_PART: usize = 4;
 
 /// What a message counts at least: a queue is full of many small ones too.
@@ -38,6 +38,9 @@ pub(super) struct InFlight {
     pub(super) run: RunId,
     /// Whose it is, and what it counts there. None: a record that no route took.
     pub(super) weighs_on: Option<(usize, usize)>,
+    /// What it counts for the worker. A dead letter that is no handler's counts nothing: no
+    /// call has made it, so none is to wait for it. The bounds on records bound those.
+    pub(super) counts: usize,
     pub(super) message: Rc<Message>,
     pub(super) channel: Channel,
     /// How often its answer was "unknown" or, for a dead letter, anything but "written".
@@ -87,14 +90,17 @@ impl Core {
     pub(super) fn hand_out(&mut self, run: RunId, message: Message, channel: Channel, omit_large_value: bool) {
         self.next_tag = Token::next_tag(self.next_tag);
         let tag = self.next_tag;
-        self.message_bytes += message.size();
         let weighs_on = self.desk_of(run).map(|desk| (desk, message.size().max(MESSAGE_WEIGHT)));
+        let is_counted = channel == Channel::Outputs || weighs_on.is_some();
+        let counts = if is_counted { message.size() } else { 0 };
+        self.message_bytes += counts;
         weighs_on.iter().for_each(|&(desk, weight)| self.desks[desk].message_bytes += weight);
         let message = Rc::new(message);
         let key = self.messages.insert(InFlight {
             tag,
             run,
             weighs_on,
+            counts,
             message,
             channel,
             troubles: 0,
@@ -156,10 +162,11 @@ impl Core {
             (Channel::DeadLetters, Ack::TooLarge(_))
                 if in_flight.omit_large_value && in_flight.message.value.is_some() =>
             {
-                let whole = in_flight.message.size();
                 let message = Message::clone(&in_flight.message);
                 in_flight.message = Rc::new(dead_letter::without_value(message));
-                self.message_bytes = self.message_bytes - whole + in_flight.message.size();
+                let counts = in_flight.counts.min(in_flight.message.size());
+                self.message_bytes -= in_flight.counts - counts;
+                in_flight.counts = counts;
                 self.effects.push_back(Effect::Publish(token, Channel::DeadLetters));
             }
             // A dead letter is never given up: it waits and is tried again, without
@@ -173,7 +180,7 @@ impl Core {
     /// Takes a message out, with all that is counted of it.
     pub(super) fn take_message(&mut self, key: usize) -> InFlight {
         let done = self.messages.remove(key);
-        self.message_bytes -= done.message.size();
+        self.message_bytes -= done.counts;
         Desk::lighten(&mut self.desks, &done);
         if done.troubles > 0 {
             self.troubled(done.channel, -1);

@@ -79,6 +79,8 @@ impl Core {
     pub(super) fn check_drained(&mut self, slot: Slot) {
         if let Some(partition) = self.partition(slot)
             && partition.draining
+            // Who begins them looks again.
+            && !partition.begins
             && (partition.is_quiet() || mutation!(DrainedTooEarly))
         {
             self.effects.push_back(Effect::Drained(slot));

@@ -118,16 +118,21 @@ impl Core {
         self.check_drained(id.slot);
     }
 
+    /// Takes a record out of its lanes, and begins those whose turn has come. One of them may
+    /// be settled at once, as what is dropped is, and the one behind it with it: they are begun
+    /// one after the other and not one within the other, for they may be as many as there are.
     fn leave_lanes(&mut self, id: RunId) {
-        let mut ready = std::mem::take(&mut self.scratch_ready);
-        ready.clear();
-        if let Some(partition) = self.partition(id.slot) {
-            partition.lanes.leave(id.entry, &mut ready);
+        let Some(partition) = self.partition(id.slot) else { return };
+        partition.turns.extend(partition.lanes.leave(id.entry));
+        if std::mem::replace(&mut partition.begins, true) {
+            return;
         }
-        for &next in &ready {
+        while let Some(next) = self.partition(id.slot).and_then(|partition| partition.turns.pop_front()) {
             self.begin(id.slot, next);
         }
-        self.scratch_ready = ready;
+        if let Some(partition) = self.partition(id.slot) {
+            partition.begins = false;
+        }
     }
 
     pub(super) fn observe(&mut self, id: RunId, what: What) {

@@ -59,7 +59,10 @@ impl Core {
             waiting.append(&mut self.desks[desk].ready);
         }
         mutation!(SwitchLosesReady => waiting.clear());
-        let desks = (0..plan.handlers.len()).map(|handler| self.desk_for(&plan, handler)).collect();
+        let desks: Vec<usize> = (0..plan.handlers.len()).map(|handler| self.desk_for(&plan, handler)).collect();
+        for &desk in &desks {
+            self.desks[desk].message_room = Desk::part(self.message_room, desks.len());
+        }
         let generation = Rc::new(Generation { plan, desks });
         for &desk in old.desks.iter().filter(|desk| !generation.desks.contains(desk)) {
             self.desks[desk].retired = true;
@@ -80,7 +83,7 @@ impl Core {
         let same = plan.same_handler(handler, &old.plan).filter(|_| !mutation!(SwitchForgetsCircuit));
         match same.filter(|&same| old.plan.handlers[same].circuit == planned.circuit) {
             Some(same) => old.desks[same],
-            None => self.desks.insert(Desk::new(planned, self.message_room, self.now)),
+            None => self.desks.insert(Desk::new(planned, self.message_room, plan.handlers.len(), self.now)),
         }
     }
 

@@ -9,6 +9,7 @@ pub(in crate::worker) mod rig;
 mod simulation;
 mod turns;
 
+use super::desk::Desk;
 use super::messages::{HANDLERS_PART, MESSAGE_BYTES, MESSAGE_WEIGHT, PUBLISH_RETRY, PUBLISH_RETRY_MAX};
 use super::*;
 use crate::observe::{Observation, What};

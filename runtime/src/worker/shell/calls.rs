@@ -11,7 +11,7 @@ use futures_util::future::{AbortHandle, Abortable, Aborted};
 use super::{Worker, now};
 use crate::invoke::{Call, Report};
 use crate::outcome::{Failure, FailureClass, Outcome};
-use crate::worker::effect::{CallOrder, RunId};
+use crate::worker::effect::{CallOrder, Channel, RunId};
 use crate::worker::turns::Waited;
 
 /// Effects done in one go before commands, acknowledgements and other calls are looked at.
@@ -50,7 +50,9 @@ impl Worker {
     /// Does what the core says, up to a turn; true if there may be more.
     async fn act(&mut self) -> bool {
         for _ in 0..TURN {
-            let Some(effect) = self.core.next(!self.is_refused()) else { return false };
+            // Dead letters that wait hold nothing up: what a handler may have of them is bounded.
+            let may_call = self.refused[Channel::Outputs as usize].is_empty();
+            let Some(effect) = self.core.next(may_call) else { return false };
             if let Some(order) = self.do_at_once(effect) {
                 let (desk, began) = (order.desk, Instant::now());
                 // Those that have ended have measured themselves.

@@ -79,3 +79,56 @@ fn many_small_outputs_pile_up_too_and_are_forgotten_with_their_partition() {
     rig.deliver(0, "a", "k");
     assert_eq!(rig.running(), [0]);
 }
+
+#[test]
+fn handlers_whose_messages_pile_up_leave_room_for_the_one_beside_them() {
+    for handlers in 1..100 {
+        let part = Desk::part(MESSAGE_BYTES, handlers);
+        assert!(part * handlers < MESSAGE_BYTES && part <= MESSAGE_BYTES / HANDLERS_PART, "{handlers} of {part}");
+    }
+}
+
+#[test]
+fn dead_letters_that_no_handler_made_hold_no_call_up() {
+    let mut rig = Rig::new();
+    let value = vec![0; 1 << 20];
+    for offset in 0..100 {
+        let headers = [("ce_specversion", "1.0"), ("ce_id", "i"), ("ce_source", "/s"), ("ce_type", "u")];
+        let headers = headers.iter().map(|(name, value)| (name.as_bytes(), Some(value.as_bytes())));
+        rig.deliver_record(Record::new(offset, None, None, Some(&value), headers));
+    }
+    assert_eq!(rig.sent.len(), 100, "more than a producer's queue takes");
+    rig.deliver(100, "", "n");
+    assert_eq!(rig.running(), [100]);
+    rig.end(100, handled(0));
+    (0..100).for_each(|_| rig.ack(Ack::Written));
+    rig.assert_empty();
+}
+
+#[test]
+fn dropped_records_end_one_after_the_other_however_many_stand_behind_one() {
+    let mut rig = Rig::new();
+    rig.deliver(0, "a", "k");
+    // Within one another they would need more than a thread's stack.
+    (1..=100_000).for_each(|offset| rig.deliver_record(record(offset, Some("a"), None)));
+    rig.end(0, handled(0));
+    assert_eq!(rig.position(), (100_001, 0));
+    rig.take_seen();
+    rig.assert_empty();
+}
+
+#[test]
+fn what_is_to_be_said_of_dropped_records_comes_before_more_of_them() {
+    let mut rig = Rig::new();
+    let mut delivered = 0;
+    while rig.core.is_short_of_calls() {
+        let record = record(delivered, None, None);
+        rig.account.add(1, record.size());
+        rig.core.deliver(rig.slot, record).unwrap();
+        delivered += 1;
+        assert!(delivered < 1_000, "nothing holds them up");
+    }
+    rig.pump();
+    assert!(rig.core.is_short_of_calls());
+    assert_eq!(rig.take_seen().len() as i64, delivered);
+}
