@@ -24,6 +24,7 @@ pub fn rows() -> Vec<Row> {
 
 const USER: &str = "User:outrigger";
 const PASSWORD: &str = "opensesame";
+const LAG: &str = "outrigger_consumer_lag_records";
 
 /// What is denied.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -107,8 +108,14 @@ fn denied(run: &Run<'_>, name: &str, what: Denied) -> Outcome {
         let waiting = job.uncommitted();
         happened += usize::from(waiting > 0 && refusals(&sidecar) > 0);
         assert_eq!(sidecar.get("/livez").expect("an answer").0, 200);
+        if what == Denied::Input {
+            sidecar.wait_not_ready("uthoriz");
+            let lag = sidecar.metrics().expect("metrics").values(LAG, &[("topic", &job.topic)]);
+            assert_eq!(lag, [0.0; 0], "nobody knows how far behind a partition is that cannot be read");
+        }
         kafka.permit_no_more(&denial);
         sidecar.wait_for("all is committed", 2 * PATIENCE, |_| job.committed_all());
+        sidecar.wait_ready();
     }
     let (audit, exit) = settle(&job, sidecar);
     let lines = exit.said("uthorization") + exit.said("uthorized");

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use outrigger_tests::{Event, Kafka, Record};
+use outrigger_tests::{Event, Kafka, Record, Running};
 
 use crate::job::{Job, PATIENCE};
 
@@ -115,4 +115,23 @@ fn a_second_signal_ends_it_at_once() {
     let exit = sidecar.terminate();
     assert!(exit.took < Duration::from_secs(2), "it took {:?}", exit.took);
     assert!(!exit.status.success(), "a record is left, so this is no success");
+}
+
+#[test]
+fn a_member_without_partitions_is_ready_again_after_its_broker_was_away() {
+    let kafka = Kafka::start_with(&[]);
+    let job = outrigger_tests::Job::new_on(&kafka, "standby", 1).properties("session.timeout.ms: 45000");
+    let mut sidecars = [job.sidecar().start(), job.sidecar().start()];
+    sidecars.iter_mut().for_each(|sidecar| _ = sidecar.wait_ready());
+    let assigned = |sidecars: &[Running; 2]| sidecars.each_ref().map(|sidecar| sidecar.said("partitions assigned"));
+    kafka.crash();
+    sidecars.iter_mut().for_each(|sidecar| _ = sidecar.wait_not_ready("no broker can be reached"));
+    let before = assigned(&sidecars);
+    kafka.start_again();
+    // Their session goes on: no rebalance, and nothing for one of them to read or to commit.
+    sidecars.iter_mut().for_each(|sidecar| _ = sidecar.wait_ready());
+    assert_eq!(assigned(&sidecars), before, "a rebalance makes both ready: then this shows nothing");
+    for sidecar in sidecars {
+        sidecar.terminate().must_succeed();
+    }
 }
