@@ -49,8 +49,9 @@ impl From<Error> for NotDialled {
 }
 
 impl Dialler {
-    /// Connects to `origin`; with the sender comes what the server may send before a response. The connection lives in a task of its own, which
-    /// holds the slot and ends when the connection closes or is dropped.
+    /// Connects to `origin`; with the sender comes what the server may send before a
+    /// response. The connection lives in a task of its own, which holds the slot and ends when
+    /// the connection closes or is dropped.
     ///
     /// # Errors
     /// It is not allowed, or there is no answer by `deadline`.
