@@ -21,7 +21,8 @@ use crate::reload::{Answer, Handle};
 use crate::server::{self, Limits, Server};
 
 /// A reload is answered once it is over, and compiling a large module takes seconds.
-const LIMITS: Limits = Limits { connections: 8, lifetime: Duration::from_secs(120), request: 16 * 1024 };
+const LIMITS: Limits =
+    Limits { connections: 8, head: Duration::from_secs(2), lifetime: Duration::from_secs(120), request: 16 * 1024 };
 
 /// A server that runs until it is dropped.
 #[derive(Debug)]

@@ -20,7 +20,8 @@ mod health;
 pub use health::{Component, Health, Heart};
 
 /// Probes send a few hundred bytes, and neither they nor a scrape wait for longer.
-const LIMITS: Limits = Limits { connections: 32, lifetime: Duration::from_secs(10), request: 16 * 1024 };
+const LIMITS: Limits =
+    Limits { connections: 32, head: Duration::from_secs(2), lifetime: Duration::from_secs(10), request: 16 * 1024 };
 
 /// A server that runs until it is dropped.
 #[derive(Debug)]

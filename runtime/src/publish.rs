@@ -26,6 +26,10 @@ use crate::worker::effect::{Ack, Channel, Token};
 /// After this a message whose fate is open is reported as such, and published again.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// Bytes of a message that has its batch for itself: the most that librdkafka knows. With its
+/// own bound, 1,000,000, it would refuse records as dead letters that it has consumed.
+const LARGEST: &str = "1000000000";
+
 /// The least time from the making of a producer to that of its successor. A fatal error may
 /// have a cause that stays, such as a permission that is missing; then every message
 /// meets it, and without this each would make a client with threads and connections.
@@ -84,6 +88,18 @@ pub struct Publisher {
 enum Batches {
     Shared,
     Single,
+}
+
+impl Batches {
+    /// What an error means for a message that was handed to a producer with such batches.
+    fn ack(self, error: RDKafkaErrorCode) -> Ack {
+        match ack(error) {
+            // Said of the batch, or of what librdkafka puts into one: the message may well be
+            // small enough.
+            Ack::TooLarge(_) if self == Batches::Shared => Ack::BatchTooLarge,
+            ack => ack,
+        }
+    }
 }
 
 struct Producer {
@@ -183,6 +199,11 @@ impl Producer {
         let mut config = kafka::client::producer(&self.kafka, role, MESSAGE_TIMEOUT);
         if *batches == Batches::Single {
             config.set("batch.num.messages", "1").set("linger.ms", "0");
+            // Only the topic says how large a message may be. Here, as librdkafka makes its
+            // buffers for shared batches as large as this allows.
+            if !self.kafka.properties.contains_key("message.max.bytes") {
+                config.set("message.max.bytes", LARGEST);
+            }
         }
         let client: ThreadedProducer<Context> = config.create_with_context(context)?;
         client.context().reach.attach(client.client());
@@ -200,7 +221,7 @@ impl Producer {
                     self.renew(&producer, &why);
                 }
                 self.metrics.publish_errors.inc();
-                Err(NotTaken::Failed(ack(error)))
+                Err(NotTaken::Failed(self.batches.ack(error)))
             }
         }
     }
@@ -253,11 +274,7 @@ impl ProducerContext for Context {
             Ok(_) => Ack::Written,
             Err((error, _)) => {
                 self.metrics.publish_errors.inc();
-                match ack(error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown)) {
-                    // Said of the batch: the message may well be small enough.
-                    Ack::TooLarge(_) if self.batches == Batches::Shared => Ack::BatchTooLarge,
-                    ack => ack,
-                }
+                self.batches.ack(error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown))
             }
         };
         if let Some(inbox) = self.inboxes.get(worker as usize) {

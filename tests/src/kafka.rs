@@ -220,7 +220,7 @@ impl Kafka {
     fn producer(&self, transactional_id: Option<&str>) -> BaseProducer<Acks> {
         let mut config = self.config();
         config.set("enable.idempotence", "true").set("linger.ms", "5").set("message.timeout.ms", "60000");
-        config.set("queue.buffering.max.messages", "200000");
+        config.set("queue.buffering.max.messages", "200000").set("message.max.bytes", "4000000");
         if let Some(id) = transactional_id {
             config.set("transactional.id", id);
         }

@@ -17,6 +17,7 @@ use super::entry::LARGEST;
 use super::error::CompileError;
 use super::inside::{self, Head};
 use crate::digest::hex;
+use crate::settle::reason::printable;
 
 /// Children are compiled one at a time: two would need the memory of two.
 static ONE: Mutex<()> = Mutex::new(());
@@ -228,9 +229,11 @@ fn end_of(mut pipe: impl Read) -> Vec<u8> {
 fn conclude(status: ExitStatus, said: Said, bounds: &Bounds) -> Result<Made, CompileError> {
     let message = String::from_utf8_lossy(&said.err);
     let message = message.trim();
+    // Names that the module chose are in it, and it goes to logs and terminals as it is.
+    let shown = |text: &str| printable(text, MESSAGE);
     let crashed = || CompileError::Crashed {
         status: status.to_string(),
-        last_line: message.lines().next_back().unwrap_or_default().to_owned(),
+        last_line: shown(message.lines().next_back().unwrap_or_default()),
     };
     match (status.code(), status.signal()) {
         (Some(0), _) => {
@@ -238,7 +241,7 @@ fn conclude(status: ExitStatus, said: Said, bounds: &Bounds) -> Result<Made, Com
             let head = Head::read(head).filter(|head| head.length == artefact.len() as u64).ok_or_else(crashed)?;
             Ok(Made { artefact: artefact.to_vec(), peak: head.peak })
         }
-        (Some(inside::INVALID), _) => Err(CompileError::Invalid(message.to_owned())),
+        (Some(inside::INVALID), _) => Err(CompileError::Invalid(shown(message))),
         (Some(inside::OUT_OF_MEMORY), _) => Err(CompileError::Memory(bounds.memory)),
         (_, Some(libc::SIGXCPU)) => Err(CompileError::CpuTime(bounds.cpu_time)),
         (_, Some(libc::SIGKILL)) => Err(CompileError::Killed),

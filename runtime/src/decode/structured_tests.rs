@@ -232,6 +232,14 @@ fn what_is_not_an_object_in_utf8_is_refused() {
 }
 
 #[test]
+fn what_is_said_of_a_text_in_the_objects_place_does_not_hold_the_text() {
+    for space in ["", " \r\n\t"] {
+        let refused = refusal(&format!("{space}\"{}\"", "\u{7f}".repeat(1_000_000)));
+        assert!(refused.len() < 200 && refused.contains("invalid type: string, expected an object"), "{refused:.300}");
+    }
+}
+
+#[test]
 fn nesting_of_any_depth_is_kept() {
     let deep = format!("{}{}", "[".repeat(200_000), "]".repeat(200_000));
     assert_eq!(data_of(&format!("\"data\":{deep}")).unwrap().len(), deep.len());

@@ -17,6 +17,8 @@ use super::reclaim::Reclaimer;
 use crate::compile::{CompileError, Compiled};
 use crate::digest::{self, hex};
 use crate::manifest::{Handler, Instance as Reuse, Limits};
+use crate::outcome::REASON;
+use crate::settle::reason::printable;
 
 /// Why a module was not loaded.
 #[derive(Debug, thiserror::Error)]
@@ -150,7 +152,7 @@ impl Engine {
         let linker = grants.linker(self.linker());
         let pre = linker
             .and_then(|linker| linker.instantiate_pre(&component))
-            .map_err(|error| LoadError::Type { path: path(), reason: format!("{error:#}") })?;
+            .map_err(|error| LoadError::Type { path: path(), reason: printable(&format!("{error:#}"), REASON) })?;
         let module = Arc::new(Module {
             engine: self.clone(),
             name: Arc::clone(&spec.name),

@@ -19,7 +19,8 @@ use super::http::{Resolve, System};
 use super::instance::Instance;
 use super::load::{LoadError, Module};
 use super::meter::Clock;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, REASON};
+use crate::settle::reason::printable;
 
 /// Why instances were not made ready.
 #[derive(Debug, thiserror::Error)]
@@ -173,7 +174,8 @@ async fn start_one(module: &Module, instance: &mut Instance, clock: &Clock, unti
 
 fn refused(error: &wasmtime::Error, circumstances: &Circumstances<'_>) -> Refused {
     match classify::of_error(error, circumstances) {
-        Outcome::Failed(failure) => Refused::Start(failure.reason.into_owned()),
+        // What the guest wrote is in it, and this goes to logs and terminals as it is.
+        Outcome::Failed(failure) => Refused::Start(printable(&failure.reason, REASON)),
         Outcome::Busy => Refused::Busy,
         Outcome::Fenced | Outcome::Handled(_) => Refused::Start(format!("{error:#}")),
     }

@@ -100,11 +100,28 @@ fn a_request_too_large_is_cut_off() {
 }
 
 #[test]
-fn connections_that_linger_make_room_when_their_time_is_up() {
-    let served = served_with(Limits { connections: 2, lifetime: Duration::from_millis(300), ..LIMITS });
-    let lingering = [served.connect(), served.connect(), served.connect()];
+fn connections_that_say_nothing_keep_nobody_out() {
+    let hour = Duration::from_secs(3_600);
+    let served = served_with(Limits { connections: 2, head: hour, lifetime: hour, ..LIMITS });
+    let silent = || {
+        let mut stream = served.connect();
+        stream.write_all(b"GET /livez HTTP/1.1\r\n").unwrap();
+        stream
+    };
+    let mut silent: Vec<TcpStream> = (0..20).map(|_| silent()).collect();
     assert_eq!(served.request("GET", "/livez").0, 200);
-    drop(lingering);
+    // It was the oldest one that had to go.
+    assert!(!matches!(silent[0].read(&mut [0; 100]), Ok(1..)));
+}
+
+#[test]
+fn a_client_has_little_time_to_say_what_it_wants() {
+    let served = served_with(Limits { head: Duration::from_millis(300), ..LIMITS });
+    let mut stream = served.connect();
+    stream.write_all(b"GET /livez HTTP/1.1\r\n").unwrap();
+    let mut answer = Vec::new();
+    let closed = stream.read_to_end(&mut answer);
+    assert!(!answer.starts_with(b"HTTP/1.1 200"), "{closed:?}");
 }
 
 #[test]

@@ -230,7 +230,7 @@ impl Core {
         if let Some(effect) = self.effects.pop_front() {
             return Some(effect);
         }
-        if !may_call || self.message_bytes >= self.message_room {
+        if !may_call || self.is_full_of_messages() {
             return None;
         }
         if let Some(effect) = self.end_stranded() {
@@ -269,6 +269,16 @@ impl Core {
             }
         }
         None
+    }
+
+    /// Whether messages without an answer leave no room for another call's. A handler whose
+    /// calls end together may have more than its part: the others do not wait for that.
+    fn is_full_of_messages(&self) -> bool {
+        self.message_bytes >= self.message_room && {
+            let desks = self.generation.desks.iter().map(|&desk| &self.desks[desk]);
+            let over: usize = desks.map(Desk::over_its_room).sum();
+            self.message_bytes.saturating_sub(over) >= self.message_room
+        }
     }
 
     /// Takes the outcome of a call. An outcome for a partition that is gone is void.

@@ -48,6 +48,27 @@ fn a_dead_letter_is_its_original_byte_for_byte() {
 }
 
 #[test]
+fn what_can_be_consumed_can_be_dead_lettered_and_published_however_large() {
+    let kafka = Kafka::shared();
+    let large = [("max.message.bytes", "4000000")];
+    let job = Job::named("large", 1).handler("limits: { input: 3MiB, output: 4MiB }");
+    kafka.create_topic_with(&job.topic, 1, &large);
+    job.create_result(&job.output, &large);
+    job.create_result(&job.dead_letter, &large);
+    // librdkafka's own bound is 1,000,000 bytes.
+    let sizes = [990_000, 1_010_000, 3_000_000];
+    let rejected = sizes.map(|size| Event::new(format!("rejected-{size}")).key("k").rejected().padded(size).record());
+    let over = Event::new("over").key("k").padded(3_500_000).expect(Expect::DeadLetter("budget".to_owned())).record();
+    let handled = sizes.map(|size| Event::new(format!("handled-{size}")).key("k").padded(size).record());
+    kafka.produce(&job.topic, rejected.into_iter().chain([over]).chain(handled));
+    let mut sidecar = job.sidecar().start();
+    sidecar.wait_for("all is committed", PATIENCE, |_| job.committed_all());
+    let tally = job.ledger().must_balance();
+    assert_eq!((tally.dead_letters, tally.outputs), (4, 3));
+    sidecar.terminate().must_succeed();
+}
+
+#[test]
 fn a_dead_letter_says_what_happened_to_it() {
     let kafka = Kafka::shared();
     let job = Job::new("reasons", 1).retry("{ strategy: fixed, initialDelay: 10ms, jitter: 0, maxRetries: 2 }");

@@ -41,7 +41,8 @@ fn put(scalar: &mut Scalar, expanded: Expanded) {
     let written = std::mem::replace(&mut scalar.text, expanded.text);
     // A text that only escapes holds no value from elsewhere.
     if expanded.has_values {
-        scalar.written = Some(written);
+        // What is a secret as it is written is hidden already.
+        scalar.written.get_or_insert(written);
     }
 }
 
@@ -100,7 +101,8 @@ fn value(expression: &str, lookup: &Lookup<'_>) -> Result<String, Wrong> {
         && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     if !well_formed {
         let help = "write ${NAME}, ${NAME:-default} or ${file:/path}, or $${ for the characters themselves";
-        return Err(Wrong::new(format!("`${{{expression}}}` names no variable"), help));
+        // Its text is not shown: it may be part of a password, or have one as its default.
+        return Err(Wrong::new("what stands between `${` and `}` names no variable", help));
     }
     match ((lookup.env)(name), default) {
         // As in a shell, `:-` also stands in for an empty value.

@@ -98,6 +98,11 @@ impl Desk {
         self.calling < self.concurrency && self.message_bytes < self.message_room
     }
 
+    /// What it has of messages beyond what it may have when a call begins.
+    pub(super) fn over_its_room(&self) -> usize {
+        self.message_bytes.saturating_sub(self.message_room)
+    }
+
     pub(super) fn call_begins(&mut self) {
         self.calling += 1;
         self.begun[0] += 1;

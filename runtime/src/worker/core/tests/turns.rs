@@ -132,3 +132,18 @@ fn what_is_to_be_said_of_dropped_records_comes_before_more_of_them() {
     assert!(rig.core.is_short_of_calls());
     assert_eq!(rig.take_seen().len() as i64, delivered);
 }
+
+#[test]
+fn a_handler_whose_calls_end_together_holds_no_other_back() {
+    let mut rig = Rig::new();
+    let large = || Output { ty: "done".into(), data: Some(vec![0; MESSAGE_BYTES / 2]), ..Output::default() };
+    for (offset, key) in [(0, "a"), (1, "b"), (2, "c")] {
+        rig.deliver(offset, key, "k");
+    }
+    (0..3).for_each(|offset| rig.end(offset, Outcome::Handled(vec![large()])));
+    rig.deliver(3, "d", "k");
+    rig.deliver(4, "", "n");
+    assert_eq!(rig.running(), [4], "one and a half times what all may have");
+    (0..3).for_each(|_| rig.ack(Ack::Written));
+    assert_eq!(rig.running(), [4, 3]);
+}
