@@ -38,7 +38,7 @@ pub struct Answer {
     /// Committed.
     pub committed: Vec<Position>,
     /// Refused, each with its reason.
-    pub failed: Vec<(Position, String)>,
+    pub failed: Vec<(Position, KafkaError)>,
     /// Bytes of the shortest metadata that the broker found too large; its
     /// position was committed without a map then.
     pub too_large: Option<usize>,
@@ -59,6 +59,8 @@ pub struct Committer {
     busy: bool,
     /// Of the job under way.
     late: Arc<AtomicBool>,
+    /// When it began, or the last one.
+    began: Instant,
     metrics: Metrics,
     /// The newest committed offset per partition with its metadata, as the broker has answered.
     committed: HashMap<(Arc<str>, i32), (i64, Metadata)>,
@@ -93,7 +95,7 @@ impl Committer {
             }
         })?;
         let (late, committed, metadata_limit) = (Arc::default(), HashMap::new(), metadata::MAX);
-        Ok(Committer { jobs, answers, busy: false, late, metrics, committed, metadata_limit })
+        Ok(Committer { jobs, answers, busy: false, late, began: Instant::now(), metrics, committed, metadata_limit })
     }
 
     /// Begins to commit what differs from what is committed, or with `unchanged`
@@ -114,7 +116,7 @@ impl Committer {
     }
 
     fn send(&mut self, positions: Vec<Position>) {
-        self.late = Arc::default();
+        (self.late, self.began) = (Arc::default(), Instant::now());
         self.busy = self.jobs.try_send(Job { positions, late: self.late.clone() }).is_ok();
     }
 
@@ -122,6 +124,11 @@ impl Committer {
     pub fn answer(&mut self) -> Option<Answer> {
         let answer = self.answers.try_recv().ok()?;
         Some(self.take(answer))
+    }
+
+    /// When the commit began that was answered last.
+    pub fn began(&self) -> Instant {
+        self.began
     }
 
     /// Commits what differs from what is committed, and waits for the answer.
@@ -204,7 +211,7 @@ impl Committer {
         self.metrics.commit(if answer.failed.is_empty() { CommitResult::Ok } else { CommitResult::Failed });
         for (position, error) in &answer.failed {
             let Position { topic, partition, offset, .. } = position;
-            tracing::warn!(%topic, partition, offset, error, "a commit was refused; it is tried again while the partition is held");
+            tracing::warn!(%topic, partition, offset, %error, "a commit was refused; it is tried again while the partition is held");
         }
         answer
     }
@@ -223,12 +230,12 @@ fn commit(commit_list: &impl Fn(&[Position]) -> Result<(), KafkaError>, job: Job
     let mut answer = Answer::default();
     for mut position in positions {
         if late.load(Ordering::Acquire) {
-            answer.failed.push((position, error.to_string()));
+            answer.failed.push((position, error.clone()));
             continue;
         }
         match commit_one(commit_list, &mut position, &late, &mut answer.too_large) {
             Ok(()) => answer.committed.push(position),
-            Err(error) => answer.failed.push((position, error.to_string())),
+            Err(error) => answer.failed.push((position, error)),
         }
     }
     answer

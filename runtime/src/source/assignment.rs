@@ -45,9 +45,9 @@ pub struct Held<C: ConsumerContext> {
     pub left: bool,
     /// Whether everything up to the end has been delivered.
     pub at_end: bool,
-    /// Why nothing comes of it, since the client has said so: until a record or its end comes,
-    /// or a commit is accepted for it.
-    pub trouble: Option<String>,
+    /// Why nothing comes of it, and since when: until a record or its end comes, or a commit is
+    /// accepted for it that began later.
+    pub trouble: Option<(Instant, String)>,
     /// The offset after the last record read; negative where none was and the start is not known.
     pub next: i64,
     began_ms: Option<i64>,
@@ -147,7 +147,8 @@ impl<C: ConsumerContext> Assignment<C> {
                 }
                 Item::End => (*at_end, *trouble) = (true, None),
                 Item::Error(error, text) => {
-                    *trouble = Some(format!("{}/{}: {text}", held.account.topic, held.account.partition));
+                    let what = format!("{}/{}: {text}", held.account.topic, held.account.partition);
+                    *trouble = Some((Instant::now(), what));
                     reading.errors.push((held.account.topic.clone(), held.account.partition, error, text));
                 }
             });
@@ -283,13 +284,28 @@ impl<C: ConsumerContext> Assignment<C> {
 
     /// Why nothing comes of one of the partitions, if there is one.
     pub fn trouble(&self) -> Option<&str> {
-        self.held.iter().find_map(|held| held.trouble.as_deref())
+        self.held.iter().find_map(|held| held.trouble.as_ref().map(|(_, what)| &**what))
     }
 
-    /// The broker has taken a commit for this partition: whatever it refused, it does not any more.
-    pub fn is_taken(&mut self, topic: &str, partition: i32) {
-        let of = |held: &&mut Held<C>| *held.account.topic == *topic && held.account.partition == partition;
-        self.held.iter_mut().filter(of).for_each(|held| held.trouble = None);
+    /// The broker has taken a commit that began at this time. What it refused before, it does
+    /// not any more; a commit that was under way by then says nothing.
+    pub fn is_taken(&mut self, of: &Position, began: Instant) {
+        if let Some(held) = self.of(of).filter(|held| held.trouble.as_ref().is_some_and(|(since, _)| *since < began)) {
+            held.trouble = None;
+        }
+    }
+
+    /// The broker does not permit to commit: it may not say again that reading is not either.
+    pub fn is_refused(&mut self, of: &Position, why: &str) {
+        if let Some(held) = self.of(of) {
+            let what = || format!("{}/{}: the commit is refused: {why}", of.topic, of.partition);
+            held.trouble.get_or_insert_with(|| (Instant::now(), what()));
+        }
+    }
+
+    fn of(&mut self, position: &Position) -> Option<&mut Held<C>> {
+        let Position { topic, partition, .. } = position;
+        self.held.iter_mut().find(|held| held.account.topic == *topic && held.account.partition == *partition)
     }
 
     /// Whether a worker's thread has ended without being told to.

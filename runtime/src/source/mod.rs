@@ -288,15 +288,19 @@ impl Source {
 
     /// Takes the answer to the last commit, if it is there.
     fn answered(&self, committer: &mut Committer) {
-        let Some(answer) = committer.answer().filter(|answer| !answer.committed.is_empty()) else { return };
+        let Some(answer) = committer.answer() else { return };
         let context = self.consumer.context();
         let mut assignment = context.assignment();
         for position in &answer.committed {
-            assignment.is_taken(&position.topic, position.partition);
+            assignment.is_taken(position, committer.began());
+        }
+        for (position, error) in answer.failed.iter().filter(|(_, error)| is_not_permitted(error)) {
+            assignment.is_refused(position, &error.to_string());
         }
         match assignment.trouble() {
-            None => self.parts.health.ready(Component::Consumer),
             Some(trouble) => self.parts.health.not_ready(Component::Consumer, trouble),
+            None if answer.committed.is_empty() => {}
+            None => self.parts.health.ready(Component::Consumer),
         }
     }
 
@@ -356,6 +360,13 @@ impl Source {
             self.consumer.poll(Duration::from_millis(20));
         }
     }
+}
+
+/// Whether this lasts until somebody permits it. Other commits fail in passing, as while the
+/// group rebalances.
+fn is_not_permitted(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{GroupAuthorizationFailed, TopicAuthorizationFailed};
+    matches!(error.rdkafka_error_code(), Some(GroupAuthorizationFailed | TopicAuthorizationFailed))
 }
 
 /// What is subscribed to.
