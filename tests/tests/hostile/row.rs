@@ -94,7 +94,8 @@ pub fn measure(stage: &Stage<'_>, sidecar: &mut Running, attacks: &[Attack], pha
         }
         // All of them, or those that take longest would be left out.
         stage.wait_settled(sidecar, ended);
-        if phases.full && stolen > STOLEN && again < AGAIN {
+        // All attacks at once are not judged.
+        if phases.full && attacks.len() == 1 && stolen > STOLEN && again < AGAIN {
             again += 1;
             continue;
         }
