@@ -168,9 +168,9 @@ fn all(
     );
 }
 
-/// Bytes of a line of the log: a kilobyte of what a guest wrote, escaped or not, and what
-/// stands beside it.
-const LONGEST_LINE: usize = 16 * 1024;
+/// Bytes of a line of the log: 4 KiB of what a guest wrote, each byte escaped by up to seven,
+/// and what stands beside it.
+const LONGEST_LINE: usize = 7 * 4 * 1024 + 1024;
 
 /// What the process may take with all attacks at once: those on memory may hold eight
 /// times 64 MiB, the loops 1,000 small instances, and each of the others a few.
