@@ -44,7 +44,7 @@ pub fn load(path: &Path) -> Result<(Manifest, Vec<Diagnostic>), Vec<Diagnostic>>
         let problem = Problem::of_file(format!("the manifest cannot be read: {why}"));
         vec![Source::new(&name, "").diagnostic(problem)]
     };
-    let bytes = std::fs::read(path).map_err(|error| unreadable(error.kind().to_string()))?;
+    let bytes = std::fs::read(path).map_err(|error| unreadable(read::io_reason(&error)))?;
     let text = String::from_utf8(bytes).map_err(|_| unreadable("it is not UTF-8".to_owned()))?;
     let base = path.parent().unwrap_or(Path::new(""));
     load_str(&name, &text, base, &|name| std::env::var(name).ok())

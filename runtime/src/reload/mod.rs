@@ -352,14 +352,15 @@ impl Reload {
     }
 }
 
-/// Problems on one line each; their places are named.
+/// Problems on one line: where each is, what it is, and what to write instead.
 fn render(problems: &[Diagnostic]) -> String {
     let one = |problem: &Diagnostic| {
         let place = match &problem.location {
             Some(at) => format!("{}:{}:{}", problem.file, at.line, at.column),
             None => problem.file.clone(),
         };
-        format!("{place}: {}", problem.message)
+        let help = problem.help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
+        format!("{place}: {}{help}", problem.message)
     };
     let errors = problems.iter().filter(|problem| problem.severity == crate::manifest::Severity::Error);
     errors.map(one).collect::<Vec<_>>().join("; ")

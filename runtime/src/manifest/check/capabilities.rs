@@ -12,7 +12,7 @@ use crate::manifest::Secret;
 use crate::manifest::model::{self, Certificates, Config};
 use crate::manifest::origin::{Host, Origin};
 use crate::manifest::raw;
-use crate::manifest::read::{Field, Given, Problem};
+use crate::manifest::read::{Field, Given, Problem, io_reason};
 
 /// The largest file of certificates: a system's whole set has a quarter of this.
 const MAX_CA_FILE: u64 = 1 << 20;
@@ -93,11 +93,11 @@ impl Check<'_> {
     fn certificates(self, given: &Given<String>) -> Option<Certificates> {
         let path = self.base.join(&given.value);
         let read = || -> Result<Certificates, String> {
-            let size = std::fs::metadata(&path).map_err(|error| error.kind().to_string())?.len();
+            let size = std::fs::metadata(&path).map_err(|error| io_reason(&error))?.len();
             if size > MAX_CA_FILE {
                 return Err("it is larger than 1 MiB".to_owned());
             }
-            let text = std::fs::read(&path).map_err(|error| error.kind().to_string())?;
+            let text = std::fs::read(&path).map_err(|error| io_reason(&error))?;
             let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
             let found = found.map_err(|error| format!("it is not PEM: {error}"))?;
             let mut roots = RootCertStore::empty();

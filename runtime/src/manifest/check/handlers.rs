@@ -7,7 +7,7 @@ use super::{Check, HOUR, SECOND};
 use crate::digest;
 use crate::manifest::model;
 use crate::manifest::raw;
-use crate::manifest::read::{Field, Given, Problem};
+use crate::manifest::read::{Field, Given, Problem, io_reason};
 
 /// 4 GiB: what a 32-bit guest can address.
 const MAX_MEMORY: u64 = 1 << 32;
@@ -63,7 +63,7 @@ impl Check<'_> {
             _ if given.value.is_empty() => "the path is empty".to_owned(),
             Ok(metadata) if metadata.is_file() => return Some(path),
             Ok(_) => "it is not a file".to_owned(),
-            Err(error) => error.kind().to_string(),
+            Err(error) => io_reason(&error),
         };
         let message = format!("the module `{}` cannot be read: {wrong}", given.shown());
         self.problems.error(given.at, message, "the path is relative to the manifest's folder; is the handler built?");

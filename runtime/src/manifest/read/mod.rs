@@ -17,7 +17,7 @@ mod yaml;
 pub(super) use field::{Field, Given};
 pub(super) use problems::{Problem, Problems};
 pub(super) use source::Source;
-pub(super) use substitute::{Lookup, substitute};
+pub(super) use substitute::{Lookup, io_reason, substitute};
 pub(super) use yaml::parse;
 
 /// A place in the manifest: lines and columns from 1, the end exclusive.

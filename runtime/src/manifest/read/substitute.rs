@@ -137,8 +137,12 @@ fn read_file(path: &str, base: &Path) -> Result<String, Wrong> {
     Ok(text)
 }
 
-fn io_reason(error: &std::io::Error) -> String {
-    error.kind().to_string()
+/// Why a file cannot be read, in words that name the file's trouble and not the system's call.
+pub fn io_reason(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        kind => kind.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -196,7 +200,7 @@ mod tests {
         assert_eq!(expand("${file:s}", &lookup).ok().unwrap().text, "top\n");
         std::fs::write(folder.path().join("b"), [0xff, 0xfe]).unwrap();
         assert!(expand("${file:b}", &lookup).err().unwrap().message.contains("not UTF-8"));
-        assert!(expand("${file:none}", &lookup).err().unwrap().message.contains("not found"));
+        assert!(expand("${file:none}", &lookup).err().unwrap().message.contains("no such file"));
     }
 
     proptest! {

@@ -195,7 +195,7 @@ fn deep_nesting_is_refused() {
 #[test]
 fn a_missing_manifest_is_said_so() {
     let Err(found) = super::super::load(Path::new("no/such/outrigger.yaml")) else { panic!("there is none") };
-    let expected = "error: the manifest cannot be read: entity not found\n --> no/such/outrigger.yaml";
+    let expected = "error: the manifest cannot be read: there is no such file\n --> no/such/outrigger.yaml";
     assert_eq!(rendered(&Err(found)), expected);
 }
 
