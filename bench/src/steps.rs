@@ -33,6 +33,9 @@ pub struct Steps {
     /// Different records that are gone through in turn.
     #[arg(long, default_value_t = 64)]
     records: u64,
+    /// Make a fresh instance for every call.
+    #[arg(long)]
+    fresh: bool,
 }
 
 /// Measures and prints.
@@ -73,7 +76,7 @@ pub fn run(steps: &Steps) -> Result<(), Failure> {
         Ok(())
     })?;
 
-    let module = load(&steps.module)?;
+    let module = load(&steps.module, steps.fresh)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let pool = Pool::new(module);
     let (route, topic, fence) = ("bench".into(), "bench".into(), Arc::new(AtomicBool::new(false)));
@@ -100,14 +103,15 @@ pub fn run(steps: &Steps) -> Result<(), Failure> {
     report("copy, decode, call", &mut |index| call(Rc::new(decode(index)?)))
 }
 
-fn load(module: &Path) -> Result<Arc<outrigger::invoke::Module>, Failure> {
+fn load(module: &Path, fresh: bool) -> Result<Arc<outrigger::invoke::Module>, Failure> {
     let text = format!(
         "apiVersion: outrigger/v1
 kafka: {{ bootstrapServers: none:9092, groupId: g, topics: [t] }}
-handlers: {{ bench: {{ module: {} }} }}
+handlers: {{ bench: {{ module: {}, instance: {} }} }}
 routes: [{{ name: bench, match: {{ type: t }}, handler: bench, output: o }}]
 ",
-        module.display()
+        module.display(),
+        if fresh { "fresh" } else { "warm" }
     );
     let loaded = manifest::load_str("steps", &text, Path::new("/"), &|_| None);
     let (manifest, _) = loaded

@@ -29,9 +29,15 @@ const ROOM: usize = 512;
 /// of 1 MiB for language interpreters.
 const INSTANCE_SIZE: usize = 16 * 1024 * 1024;
 
-/// Memory of a free slot that is cleared in place for its next instance rather
-/// than given back: cheaper for small handlers that are made for every call.
-const KEEP_RESIDENT: usize = 256 * 1024;
+/// What free slots keep is cleared in place for the next instance rather than given back:
+/// cheaper for handlers that are made for every call. A small one in Rust touches less than
+/// this (`outrigger-bench steps --fresh`: more saves nothing, none costs twice the call), and
+/// what thousands of slots keep, once they were all in use, is not to fill a pod.
+const KEEP_MEMORY: usize = 64 * 1024;
+/// The same of a table.
+const KEEP_TABLE: usize = 4 * 1024;
+/// The same of a stack.
+const KEEP_STACK: usize = 16 * 1024;
 
 /// How much the engine must be able to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,6 +175,9 @@ fn config(pool: Option<Sizing>) -> Config {
         .concurrency_support(false)
         .max_wasm_stack(STACK)
         .async_stack_size(FIBER)
+        // What a stack has touched goes back to the system with its instance, or each slot
+        // would keep the deepest call that it has seen for as long as the process lives.
+        .async_stack_zeroing(true)
         .memory_init_cow(true);
     let Some(Sizing { instances }) = pool else {
         config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
@@ -191,9 +200,65 @@ fn config(pool: Option<Sizing>) -> Config {
         .table_elements(TABLE_ELEMENTS)
         .max_component_instance_size(INSTANCE_SIZE)
         .max_core_instance_size(INSTANCE_SIZE)
-        .linear_memory_keep_resident(KEEP_RESIDENT)
-        .table_keep_resident(KEEP_RESIDENT)
+        .linear_memory_keep_resident(KEEP_MEMORY)
+        .table_keep_resident(KEEP_TABLE)
+        .async_stack_keep_resident(KEEP_STACK)
         .pagemap_scan(Enabled::Auto);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(slots));
     config
+}
+
+#[cfg(test)]
+mod tests {
+    use wasmtime::{Instance, Module, Store, Val};
+
+    use super::*;
+
+    /// Slots that attacks have filled hold next to nothing once their instances are gone.
+    #[test]
+    fn free_slots_give_back_what_was_touched() {
+        const INSTANCES: usize = 16;
+        let engine = wasmtime::Engine::new(&config(Some(Sizing { instances: INSTANCES }))).unwrap();
+        let greedy = wat::parse_str(format!(
+            r#"(module
+                 (memory 100) (table $t {TABLE_ELEMENTS} funcref) (elem declare func $deep)
+                 (func $deep (export "deep") (param $n i32)
+                   (if (local.get $n) (then (call $deep (i32.sub (local.get $n) (i32.const 1))))))
+                 (func (export "take")
+                   (memory.fill (i32.const 0) (i32.const 1) (i32.const 6553600))
+                   (table.fill $t (i32.const 0) (ref.func $deep) (i32.const {TABLE_ELEMENTS}))
+                   (call $deep (i32.const 8000))))"#
+        ));
+        let module = Module::new(&engine, greedy.unwrap()).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let take = async || {
+            let mut store = Store::new(&engine, ());
+            store.set_epoch_deadline(1_000_000);
+            let instance = Instance::new_async(&mut store, &module, &[]).await.unwrap();
+            let take = instance.get_func(&mut store, "take").unwrap();
+            take.call_async(&mut store, &[] as &[Val], &mut []).await.unwrap();
+            store
+        };
+        let metrics = engine.pooling_allocator_metrics().unwrap();
+        let stores = runtime.block_on(async {
+            let mut stores = Vec::new();
+            for _ in 0..INSTANCES {
+                stores.push(take().await);
+            }
+            stores
+        });
+        assert_eq!((metrics.memories(), metrics.tables(), metrics.stacks()), (INSTANCES, INSTANCES, INSTANCES));
+        drop(stores);
+        assert_eq!((metrics.memories(), metrics.tables(), metrics.stacks()), (0, 0, 0));
+        let kept = [
+            (metrics.unused_memory_bytes_resident(), KEEP_MEMORY),
+            (metrics.unused_table_bytes_resident(), KEEP_TABLE),
+            (metrics.unused_stack_bytes_resident().expect("stacks are given back"), KEEP_STACK),
+        ];
+        for (bytes, each) in kept {
+            assert!(bytes <= INSTANCES * each, "{kept:?}");
+        }
+        let each: usize = kept.iter().map(|(_, each)| each).sum();
+        assert!(each <= 100 << 10, "what thousands of them keep is to fit a pod: {each}");
+    }
 }

@@ -46,6 +46,10 @@ impl Phases {
         Phases { alone, beside, turns, in_all, full }
     }
 
+    pub fn is_full(&self) -> bool {
+        self.full
+    }
+
     /// What the neighbour may take beside an attack. On a machine that others use too,
     /// enough that only what stands still is found.
     fn bound(&self, alone: Duration) -> Duration {

@@ -166,7 +166,20 @@ fn all(
         format!("still {pid}, /livez says {alive:?}"),
         alive == Ok(200) && sidecar.id() == pid,
     );
+    if phases.is_full() {
+        let_it_last(REST);
+        let kept = sidecar.resident_kib();
+        let found = format!("{kept} KiB once all attacks have been over for {} s", REST.as_secs());
+        verdicts.check("resident memory at rest", found, kept < KEPT_KIB);
+    }
 }
+
+/// Longer than idle instances are kept.
+const REST: Duration = Duration::from_secs(90);
+
+/// What the process may keep once all attacks are over, in KiB: what it had before them, and
+/// what each of its 2,048 slots keeps.
+const KEPT_KIB: u64 = 256 << 10;
 
 /// Bytes of a line of the log: 4 KiB of what a guest wrote, each byte escaped by up to seven,
 /// and what stands beside it.

@@ -9,9 +9,9 @@ use super::stage::Stage;
 
 /// Of the throughput without reloads, what is left with them.
 const SHARE: f64 = 0.9;
-/// Generations after which memory is compared, and at which it ends.
+/// Generations after which memory is compared, and at which it ends: two minutes of them.
 const FIRST_COUNT: u64 = 100;
-const LAST: u64 = 1000;
+const LAST: u64 = 1200;
 /// Resident memory at the last count, of that at the first.
 const MEMORY: f64 = 1.1;
 /// Phases before the first count: without any reload, memory grows by a third in the first
