@@ -33,6 +33,17 @@ pub struct LogArgs {
 }
 
 fn parse_level(text: &str) -> Result<String, String> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    // A variable that is set to nothing.
+    if text.trim().is_empty() {
+        return Ok("info".to_owned());
+    }
+    // A word that is no level would be the name of a module, and everything else silent.
+    let is_level = |word: &str| LEVELS.contains(&word.to_ascii_lowercase().as_str());
+    let bare = |part: &&str| !part.contains(['=', ':', '[']) && !is_level(part);
+    if let Some(word) = text.split(',').map(str::trim).find(bare) {
+        return Err(format!("`{word}` is not a level; write error, warn, info, debug, trace or off, or MODULE=LEVEL"));
+    }
     match EnvFilter::builder().parse(text) {
         Ok(_) => Ok(text.to_owned()),
         Err(error) => Err(format!("{error}; expected something like `info` or `warn,outrigger=debug`")),
@@ -146,6 +157,10 @@ mod tests {
     fn levels_are_checked() {
         assert!(parse_level("info").is_ok());
         assert!(parse_level("warn,outrigger::settle=debug").is_ok());
-        assert!(parse_level("outrigger=loud").is_err());
+        assert!(parse_level("WARN,kafka=off").is_ok());
+        assert_eq!(parse_level(""), Ok("info".to_owned()), "a variable that is set to nothing");
+        for wrong in ["outrigger=loud", "loud", "warning", "info,verbose"] {
+            assert!(parse_level(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -92,7 +92,10 @@ async fn attempt(pool: &Pool, call: Call, started: Instant) -> (Outcome, Duratio
             let stderr = || instance.log.tail();
             classify::of_error(&error, &instance.circumstances(module, &stderr))
         }
-        End::TimedOut => classify::timed_out(limits),
+        // Whatever the handler waited for after it was told.
+        End::TimedOut => instance
+            .exceeded()
+            .map_or_else(|| classify::timed_out(limits), |budget| classify::http_exceeded(budget, limits)),
         End::Panicked(message) => {
             tracing::error!(handler = &**module.name(), message, "the host panicked during a call");
             classify::panicked(&message)
@@ -135,12 +138,22 @@ async fn invoke(instance: &mut Instance, module: &Module, call: &Call) -> wasmti
     instance.call(module, event, delivery).await
 }
 
-/// Bytes that the call copies into the guest.
+/// Bytes that the call copies into the guest, at most.
 fn input_size(call: &Call) -> usize {
     let envelope = &*call.envelope;
     envelope.event_size()
         + call.route.len()
         + call.topic.len()
         + envelope.record().key().map_or(0, <[u8]>::len)
-        + envelope.headers().map(|(name, value)| name.len() + value.map_or(0, <[u8]>::len)).sum::<usize>()
+        + envelope.extensions().count() * ITEM
+        + envelope.headers().map(|(name, value)| ITEM + shown(name) + value.map_or(0, <[u8]>::len)).sum::<usize>()
+}
+
+/// Bytes that an extension or a header takes beside its name and its value, in the host and
+/// in the guest: half a million of empty ones fit into a record of a megabyte.
+const ITEM: usize = 32;
+
+/// Bytes of a name as it reaches the guest: each that is no text may become three.
+fn shown(name: &[u8]) -> usize {
+    if std::str::from_utf8(name).is_ok() { name.len() } else { 3 * name.len() }
 }

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 
@@ -101,6 +102,14 @@ pub enum LoadError {
         /// As for a call: the trap, the limit.
         reason: String,
     },
+    /// Its first instance took longer than the handler's `timeout`, maybe of a machine that is busy.
+    #[error("{} does not start: longer than the timeout of {timeout:?}", path.display())]
+    Late {
+        /// The module.
+        path: PathBuf,
+        /// Of the handler.
+        timeout: Duration,
+    },
     /// It could not be tried: no slot for an instance became free within its `timeout`.
     #[error("{} could not be tried: calls under way have taken every slot for an instance", .0.display())]
     Busy(PathBuf),
@@ -111,7 +120,7 @@ impl LoadError {
     pub fn may_pass(&self) -> bool {
         match self {
             LoadError::Compile { error, .. } => error.may_pass(),
-            LoadError::Read { .. } | LoadError::Busy(_) => true,
+            LoadError::Read { .. } | LoadError::Busy(_) | LoadError::Late { .. } => true,
             _ => false,
         }
     }

@@ -80,6 +80,9 @@ impl Prepared {
             let (mut instance, _) = started.map_err(|refused| match refused {
                 Refused::Busy => PrepareError::Late { ready, wanted },
                 _ if Instant::now() >= until => PrepareError::Late { ready, wanted },
+                Refused::Late => {
+                    failed(ready + 1, format!("longer than the timeout of {:?}", self.module.limits().timeout))
+                }
                 Refused::Start(reason) | Refused::Type(reason) => failed(ready + 1, reason),
             })?;
             instance.connect(&self.module, &self.shared);
@@ -108,6 +111,7 @@ impl Module {
         match apart(|| self.start_and_check()) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(Refused::Busy)) => Err(LoadError::Busy(path())),
+            Ok(Err(Refused::Late)) => Err(LoadError::Late { path: path(), timeout: self.limits().timeout }),
             Ok(Err(Refused::Type(reason))) => Err(LoadError::Type { path: path(), reason }),
             Ok(Err(Refused::Start(reason))) | Err(reason) => Err(LoadError::Start { path: path(), reason }),
         }
@@ -126,6 +130,8 @@ impl Module {
 enum Refused {
     Start(String),
     Type(String),
+    /// It takes longer than the handler's timeout.
+    Late,
     /// Other instances have every slot.
     Busy,
 }
@@ -167,7 +173,7 @@ async fn start_one(module: &Module, instance: &mut Instance, clock: &Clock, unti
             let stderr = || log.tail();
             Err(refused(&error, &instance.circumstances(module, &stderr)))
         }
-        End::TimedOut => Err(Refused::Start(format!("longer than the timeout of {:?}", limits.timeout))),
+        End::TimedOut => Err(Refused::Late),
         End::Panicked(message) => Err(Refused::Start(format!("the host panicked: {message}"))),
     }
 }

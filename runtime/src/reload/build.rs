@@ -30,6 +30,9 @@ pub enum BuildError {
     /// A handler's module cannot even be read.
     #[error("handler `{0}`: {1}")]
     File(Arc<str>, String),
+    /// A handler's module is not the one that was there when the files were looked at.
+    #[error("handler `{0}`: its module was replaced while it was loaded")]
+    Changed(Arc<str>),
     /// The instances that are to be ready cannot be.
     #[error("handler `{0}`: {1}")]
     WarmUp(Arc<str>, PrepareError),
@@ -52,6 +55,7 @@ impl BuildError {
         match self {
             BuildError::Handler(_, error) => error.may_pass(),
             BuildError::WarmUp(_, error) => matches!(error, PrepareError::Late { .. }),
+            BuildError::Changed(_) => true,
             // What cannot be read is looked at anew with every look at the files.
             BuildError::File(..) | BuildError::Slots { .. } => false,
         }
@@ -122,7 +126,12 @@ impl Builder {
             };
             let known = digest.and_then(|digest| self.known(spec, digest, current));
             let load = || self.engine.load(spec).map_err(|error| BuildError::Handler(spec.name.clone(), error));
-            modules.push(known.map_or_else(load, Ok)?);
+            let module = known.map_or_else(load, Ok)?;
+            // It may belong to another release than those before it.
+            if digest.is_some_and(|digest| digest != module.digest()) {
+                return Err(BuildError::Changed(spec.name.clone()));
+            }
+            modules.push(module);
         }
         let next = self.generation(manifest, modules, current)?;
         self.keep(current, &next);

@@ -63,10 +63,16 @@ impl Files {
         {
             return Ok(digest.clone());
         }
-        // What it grows by from now on shows at the next look.
-        let digest = File::open(path).and_then(|file| digest::of_reader(file.take(largest)));
-        let digest = hex(&digest.map_err(|error| LoadError::Read { path: path.to_owned(), error })?);
         self.known.remove(path);
+        let read = || -> std::io::Result<(Stamp, [u8; 32])> {
+            let file = File::open(path)?;
+            // Of the file that is read: another may have come to its name.
+            let stamp = Stamp::of(&file.metadata()?);
+            // What it grows by from now on shows at the next look.
+            Ok((stamp, digest::of_reader(file.take(largest))?))
+        };
+        let (stamp, digest) = read().map_err(|error| LoadError::Read { path: path.to_owned(), error })?;
+        let digest = hex(&digest);
         if stamp.is_older_than(RACY) {
             self.known.insert(path.to_owned(), (stamp, digest.clone()));
         }

@@ -46,6 +46,8 @@ const QUIET: Duration = Duration::from_millis(50);
 const RESTLESS: Duration = Duration::from_secs(1);
 /// Bytes of the reason why a change is not taken over.
 const PROBLEMS: usize = 8 << 10;
+/// Files that change while they are looked at or loaded are looked at again at once, so often.
+const ANEW: usize = 3;
 /// What failed for a reason that may pass is tried again after this time, then after twice
 /// as long, and so on up to an hour, without anybody asking.
 const AGAIN: Duration = Duration::from_secs(60);
@@ -232,7 +234,14 @@ impl Reload {
                     self.settle(&mut waiting);
                     self.look(false);
                 }
-                Err(RecvTimeoutError::Timeout) => _ = self.look(false),
+                Err(RecvTimeoutError::Timeout) => {
+                    // Nobody said whether somebody writes just now.
+                    let content = self.read();
+                    if !self.is_current(&content) {
+                        self.settle(&mut waiting);
+                    }
+                    self.look(false);
+                }
                 Ok(Request::Signal) => {
                     tracing::info!("reload asked for by SIGHUP");
                     self.look(true);
@@ -250,21 +259,21 @@ impl Reload {
     }
 
     /// Waits until nothing more is said of the files: a file that is being written is
-    /// not read half, as far as that can be known.
+    /// not read half, as far as that can be known. Others who ask wait meanwhile.
     fn settle(&self, waiting: &mut VecDeque<Request>) {
         let until = Instant::now() + RESTLESS;
-        while Instant::now() < until {
+        while Instant::now() < until && waiting.len() < REQUESTS {
             match self.requests.recv_timeout(QUIET) {
                 Ok(Request::Files) => self.hinted.store(false, Ordering::Release),
-                Ok(other) => return waiting.push_back(other),
+                Ok(Request::End) => return waiting.push_front(Request::End),
+                Ok(other) => waiting.push_back(other),
                 Err(_) => return,
             }
         }
     }
 
-    /// Looks at the files, and makes a generation of what is new. `None`: nothing is,
-    /// and nobody asked.
-    fn look(&mut self, asked: bool) -> Option<Answer> {
+    /// The files as they are now.
+    fn read(&mut self) -> Content {
         let read = (self.parts.sources.read)();
         let manifest = match read {
             // Warnings were shown at the start or by `outrigger check`.
@@ -278,7 +287,32 @@ impl Reload {
         let paths: Vec<PathBuf> = named.handlers.values().map(|handler| handler.module.clone()).collect();
         self.watch.folders_of(std::iter::once(&self.parts.sources.path).chain(&paths));
         let modules = self.files.digests(&paths, named.compile.module_size);
-        let content = Content { manifest, modules };
+        Content { manifest, modules }
+    }
+
+    /// The files as they are at one moment, not some before a folder was replaced and some after.
+    fn read_at_once(&mut self) -> Content {
+        let mut content = self.read();
+        for _ in 0..ANEW {
+            if self.is_current(&content) {
+                break;
+            }
+            let seen = std::mem::replace(&mut content, self.read());
+            if seen == content {
+                break;
+            }
+        }
+        content
+    }
+
+    /// Looks at the files, and makes a generation of what is new. `None`: nothing is,
+    /// and nobody asked.
+    fn look(&mut self, asked: bool) -> Option<Answer> {
+        if asked {
+            // Who asks does not want to hear what was read before.
+            self.files = Files::default();
+        }
+        let mut content = self.read_at_once();
         if self.is_current(&content) {
             let recovered = self.tried.take().is_some();
             if !asked && !recovered {
@@ -294,7 +328,20 @@ impl Reload {
         if !asked && self.tried.as_ref().is_some_and(|tried| !tried.is_over(&content, began)) {
             return None;
         }
-        let answer = match self.take_over(&content) {
+        let mut taken = self.take_over(&content);
+        for _ in 0..ANEW {
+            if taken.is_ok() {
+                break;
+            }
+            // What failed may have been written, or replaced, meanwhile.
+            let now = self.read_at_once();
+            if now == content || self.is_current(&now) {
+                break;
+            }
+            content = now;
+            taken = self.take_over(&content);
+        }
+        let answer = match taken {
             Ok(Difference { summary, .. }) => {
                 self.tried = None;
                 let generation = self.parts.current.built.plan.generation;

@@ -5,7 +5,9 @@
 //! not matter, since contents are compared: so nothing is made of the events'
 //! kinds and names, which differ from system to system.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use notify::event::{AccessKind, AccessMode};
@@ -15,7 +17,8 @@ use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 pub(super) struct Watch {
     /// `None`: the system watches nothing for us, and the poll has to do.
     watcher: Option<RecommendedWatcher>,
-    folders: BTreeSet<PathBuf>,
+    /// With which folder stood under the name as it was begun to be watched.
+    folders: BTreeMap<PathBuf, (u64, u64)>,
 }
 
 impl Watch {
@@ -32,7 +35,7 @@ impl Watch {
         let watcher = notify::recommended_watcher(seen).inspect_err(|error| {
             tracing::warn!(%error, "files cannot be watched; they are looked at every few seconds");
         });
-        Watch { watcher: watcher.ok(), folders: BTreeSet::new() }
+        Watch { watcher: watcher.ok(), folders: BTreeMap::new() }
     }
 
     /// Watches the folders of these files from now on, and no others. A folder that
@@ -40,8 +43,9 @@ impl Watch {
     pub fn folders_of<'a>(&mut self, files: impl Iterator<Item = &'a PathBuf>) {
         let Some(watcher) = &mut self.watcher else { return };
         let wanted: BTreeSet<PathBuf> = files.map(|file| folder_of(file)).collect();
-        self.folders.retain(|folder| {
-            let keep = wanted.contains(folder) && folder.is_dir();
+        self.folders.retain(|folder, which| {
+            // One that was replaced is not watched by the name that it had.
+            let keep = wanted.contains(folder) && identity(folder) == Some(*which);
             if !keep {
                 // It may be gone already.
                 _ = watcher.unwatch(folder);
@@ -49,11 +53,21 @@ impl Watch {
             keep
         });
         for folder in wanted {
-            if !self.folders.contains(&folder) && watcher.watch(&folder, RecursiveMode::NonRecursive).is_ok() {
-                self.folders.insert(folder);
+            if self.folders.contains_key(&folder) {
+                continue;
+            }
+            // Looked at before: one that is replaced in between is watched again at the next call.
+            let Some(which) = identity(&folder) else { continue };
+            if watcher.watch(&folder, RecursiveMode::NonRecursive).is_ok() {
+                self.folders.insert(folder, which);
             }
         }
     }
+}
+
+fn identity(folder: &Path) -> Option<(u64, u64)> {
+    let metadata = std::fs::metadata(folder).ok().filter(Metadata::is_dir)?;
+    Some((metadata.dev(), metadata.ino()))
 }
 
 fn folder_of(file: &Path) -> PathBuf {
@@ -100,5 +114,21 @@ mod tests {
         assert!(hints.recv_timeout(Duration::from_millis(100)).is_err(), "read");
         std::fs::remove_file(&file).unwrap();
         assert!(hinted(&hints), "deleted");
+    }
+
+    #[test]
+    fn a_folder_that_is_replaced_is_watched_again() {
+        let outer = tempfile::tempdir().unwrap();
+        let (folder, old) = (outer.path().join("current"), outer.path().join("old"));
+        let file = folder.join("m.wasm");
+        std::fs::create_dir(&folder).unwrap();
+        let (mut watch, hints) = watch(std::slice::from_ref(&file));
+        std::fs::rename(&folder, &old).unwrap();
+        std::fs::create_dir(&folder).unwrap();
+        // As every look at the files does.
+        watch.folders_of(std::iter::once(&file));
+        hinted(&hints);
+        std::fs::write(&file, "one").unwrap();
+        assert!(hinted(&hints), "written");
     }
 }

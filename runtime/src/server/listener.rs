@@ -61,7 +61,7 @@ impl Listener for Bounded {
         let place = self.places.clone().acquire_owned().await.ok();
         let (close, closed) = oneshot::channel();
         self.silent.push_back(close);
-        let head = Some(Head { closed, deadline: Box::pin(tokio::time::sleep(self.limits.head)), line_ends: 0 });
+        let head = Some(Head { closed, deadline: Box::pin(tokio::time::sleep(self.limits.head)), line_ends: None });
         let deadline = Box::pin(tokio::time::sleep(self.limits.lifetime));
         (Connection { stream, deadline, head, left: self.limits.request, _place: place }, addr)
     }
@@ -85,20 +85,21 @@ pub(super) struct Connection {
 struct Head {
     closed: oneshot::Receiver<()>,
     deadline: Pin<Box<Sleep>>,
-    /// How many stand last: two end a head.
-    line_ends: u8,
+    /// How many stand last: two end a head. `None`: no line has begun, and empty ones before
+    /// it are skipped by HTTP.
+    line_ends: Option<u8>,
 }
 
 impl Head {
     /// Whether it is whole with these bytes.
     fn is_whole(&mut self, bytes: &[u8]) -> bool {
         bytes.iter().any(|byte| {
-            match byte {
-                b'\n' => self.line_ends += 1,
-                b'\r' => {}
-                _ => self.line_ends = 0,
-            }
-            self.line_ends == 2
+            self.line_ends = match (byte, self.line_ends) {
+                (b'\n', ends) => ends.map(|ends| ends + 1),
+                (b'\r', ends) => ends,
+                _ => Some(0),
+            };
+            self.line_ends == Some(2)
         })
     }
 }

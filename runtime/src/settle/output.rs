@@ -58,7 +58,7 @@ pub fn encode(
 ) -> Result<Message, Failure> {
     let refused = |what: Cow<'static, str>| Failure {
         class: FailureClass::Output,
-        reason: format!("output {index}: {what}").into(),
+        reason: format!("output {}: {what}", index + 1).into(),
         retry_after: None,
     };
     check::event(&output, route.output_mode).map_err(refused)?;

@@ -111,9 +111,12 @@ fn class_v6(address: Ipv6Addr) -> Class {
     match address.segments() {
         [0, 0, 0, 0, 0, 0, 0, 0] => Class::Never("an unspecified"),
         [0, 0, 0, 0, 0, 0, 0, 1] => Class::Guarded("a loopback"),
-        // Amazon, Google, Oracle.
-        [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254]
+        // Amazon (all of fd00:ec2::/32: metadata, credentials of pods, time, names), Google,
+        // Akamai, Scaleway, Oracle.
+        [0xfd00, 0xec2, ..]
         | [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254]
+        | [0xfd00, 0xa9fe, 0xa9fe, 0, 0, 0, 0, 1]
+        | [0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42]
         | [0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe] => METADATA,
         [first, ..] if first & 0xffc0 == 0xfe80 => Class::Guarded("a link-local"),
         [first, ..] if first & 0xffc0 == 0xfec0 => Class::Guarded("a site-local"),

@@ -13,6 +13,7 @@ use wasmtime_wasi_http::{Error, WasiBody};
 
 use super::budget::{Attempt, Exceeded};
 use super::connections::Lease;
+use super::send::is_exhausted;
 
 /// A request's body, as the connection sends it.
 pub(super) struct RequestBody {
@@ -72,7 +73,7 @@ pub(super) struct ResponseBody {
 pub(super) struct Open {
     pub attempt: Arc<Attempt>,
     /// To be used again when the body was read to its end; dropping it closes.
-    pub connection: Lease,
+    pub lease: Lease,
 }
 
 impl ResponseBody {
@@ -88,7 +89,7 @@ impl ResponseBody {
     fn end(&mut self) {
         self.silence = None;
         if let Some(open) = self.open.take() {
-            open.connection.give_back();
+            open.lease.give_back();
         }
     }
 
@@ -110,6 +111,11 @@ impl Body for ResponseBody {
             Poll::Ready(None) => {
                 self.end();
                 Poll::Ready(None)
+            }
+            // What stands between the data of a response, lengths and fields, is the server's too.
+            Poll::Ready(Some(Err(error))) if is_exhausted(&error) => {
+                attempt.exceed(Exceeded::ResponseBytes);
+                self.fail(Error::HttpResponseBodySize(None))
             }
             Poll::Ready(Some(Err(_))) => self.fail(Error::HttpResponseIncomplete),
             Poll::Ready(Some(Ok(frame))) => {

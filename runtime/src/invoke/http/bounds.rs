@@ -7,14 +7,17 @@
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource};
 use wasmtime_wasi_http::WasiHttpView as _;
-use wasmtime_wasi_http::p2::bindings::http::types::{HostOutgoingRequest as _, Method};
-use wasmtime_wasi_http::p2::types::HostOutgoingRequest;
+use wasmtime_wasi_http::p2::bindings::http::outgoing_handler::Host as _;
+use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, HostOutgoingRequest as _, Method, RequestOptions};
+use wasmtime_wasi_http::p2::types::{HostFutureIncomingResponse, HostOutgoingRequest};
 
+use super::Outgoing;
 use super::request::TARGET;
 use crate::invoke::guest::Guest;
 
 /// The interface as the crate has it; guests may import any version 0.2.x.
 const TYPES: &str = "wasi:http/types@0.2.12";
+const HANDLER: &str = "wasi:http/outgoing-handler@0.2.12";
 
 /// Bytes of a method. The longest that is registered has 17.
 const METHOD: usize = 64;
@@ -23,7 +26,9 @@ const METHOD: usize = 64;
 const AUTHORITY: usize = 253 + 6;
 
 type Request = Resource<HostOutgoingRequest>;
+type Options = Option<Resource<RequestOptions>>;
 type Text = Option<String>;
+type Sent = wasmtime::Result<(Result<Resource<HostFutureIncomingResponse>, ErrorCode>,)>;
 type Set = wasmtime::Result<(Result<(), ()>,)>;
 
 /// Adds `wasi:http` to a linker.
@@ -53,6 +58,22 @@ pub(in crate::invoke) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::
         |mut store: StoreContextMut<'_, Guest>, (request, text): (Request, Text)| -> Set {
             let refused = is_longer(&text, TARGET);
             Ok((if refused { Err(()) } else { store.data_mut().http().set_path_with_query(request, text)? },))
+        },
+    )?;
+    // The crate makes a task of each request, refused ones too, and a guest makes them faster
+    // than a worker gets round to ending them: so the number is looked at before.
+    linker.instance(HANDLER)?.func_wrap(
+        "handle",
+        |mut store: StoreContextMut<'_, Guest>, (request, options): (Request, Options)| -> Sent {
+            let guest = store.data_mut();
+            if !guest.http.as_ref().is_some_and(Outgoing::may_send) {
+                guest.http().table.delete(request)?;
+                return Ok((Err(ErrorCode::HttpRequestDenied),));
+            }
+            Ok((match guest.http().handle(request, options) {
+                Ok(response) => Ok(response),
+                Err(error) => Err(error.downcast()?),
+            },))
         },
     )?;
     linker.allow_shadowing(false);

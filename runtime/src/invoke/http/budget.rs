@@ -53,9 +53,19 @@ impl Attempt {
         let before = used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).unwrap_or(usize::MAX);
         let fits = before.saturating_add(amount) <= limit;
         if !fits {
-            self.exceeded.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(budget);
+            self.exceed(budget);
         }
         fits
+    }
+
+    /// Says that a budget is exceeded.
+    pub(super) fn exceed(&self, budget: Exceeded) {
+        self.exceeded.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(budget);
+    }
+
+    /// What is left of a budget.
+    pub(super) fn left(&self, budget: Exceeded) -> usize {
+        self.limits[budget as usize].saturating_sub(self.used[budget as usize].load(Ordering::Relaxed))
     }
 
     /// The budget that was exceeded first.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use hyper::client::conn::http1::SendRequest;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::AbortHandle;
 
 use super::body::RequestBody;
 use super::head::Allowance;
@@ -28,26 +29,45 @@ pub(super) struct Connections {
     slots: Arc<Semaphore>,
 }
 
+/// A connection. Dropping it closes it, also where the server does not read what was sent:
+/// hyper by itself would wait for that without end, and the slot with it.
+pub(super) struct Connection {
+    pub sender: SendRequest<RequestBody>,
+    pub allowance: Arc<Allowance>,
+    /// Of the task that it lives in.
+    pub task: AbortHandle,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
 struct Idle {
     origin: Origin,
-    sender: SendRequest<RequestBody>,
-    allowance: Arc<Allowance>,
+    connection: Connection,
     since: Instant,
+}
+
+impl Idle {
+    fn is_closed(&self) -> bool {
+        self.connection.sender.is_closed()
+    }
 }
 
 /// A connection in use. Dropping it closes the connection.
 pub(super) struct Lease {
     pub origin: Origin,
-    pub sender: SendRequest<RequestBody>,
-    pub allowance: Arc<Allowance>,
+    pub connection: Connection,
     pub pool: Arc<Connections>,
 }
 
 impl Lease {
     /// Gives back a connection whose last response was read to its end.
     pub(super) fn give_back(self) {
-        let Lease { origin, sender, allowance, pool } = self;
-        pool.put(Idle { origin, sender, allowance, since: Instant::now() });
+        let Lease { origin, connection, pool } = self;
+        pool.put(Idle { origin, connection, since: Instant::now() });
     }
 }
 
@@ -65,14 +85,14 @@ impl Connections {
     pub(super) fn take(self: &Arc<Self>, origin: &Origin, now: Instant) -> Option<Lease> {
         self.trim(now);
         let mut idle = self.idle();
-        let at = idle.iter().rposition(|idle| idle.origin == *origin && idle.sender.is_ready())?;
-        let Idle { origin, sender, allowance, .. } = idle.remove(at);
-        Some(Lease { origin, sender, allowance, pool: Arc::clone(self) })
+        let at = idle.iter().rposition(|idle| idle.origin == *origin && idle.connection.sender.is_ready())?;
+        let Idle { origin, connection, .. } = idle.remove(at);
+        Some(Lease { origin, connection, pool: Arc::clone(self) })
     }
 
     fn put(&self, connection: Idle) {
         let mut idle = self.idle();
-        if connection.sender.is_closed() {
+        if connection.is_closed() {
             return;
         }
         if idle.len() >= IDLE {
@@ -83,7 +103,7 @@ impl Connections {
 
     /// Closes what has been idle for too long.
     pub(super) fn trim(&self, now: Instant) {
-        self.idle().retain(|idle| !idle.sender.is_closed() && now.saturating_duration_since(idle.since) < KEEP);
+        self.idle().retain(|idle| !idle.is_closed() && now.saturating_duration_since(idle.since) < KEEP);
     }
 
     /// Waits until another connection may be made; it is counted as long as the

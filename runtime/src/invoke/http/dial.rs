@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::client::conn::http1::{Builder, SendRequest};
+use hyper::client::conn::http1::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
@@ -15,7 +15,7 @@ use wasmtime_wasi_http::Error;
 use wasmtime_wasi_http::io::TokioIo;
 
 use super::address::may_dial;
-use super::body::RequestBody;
+use super::connections::Connection;
 use super::head::{Allowance, Counted};
 use super::resolve::Resolve;
 use super::tls;
@@ -49,9 +49,8 @@ impl From<Error> for NotDialled {
 }
 
 impl Dialler {
-    /// Connects to `origin`; with the sender comes what the server may send before a
-    /// response. The connection lives in a task of its own, which holds the slot and ends when
-    /// the connection closes or is dropped.
+    /// Connects to `origin`. The connection lives in a task of its own, which holds the slot
+    /// and ends when the connection closes or is dropped.
     ///
     /// # Errors
     /// It is not allowed, or there is no answer by `deadline`.
@@ -60,7 +59,7 @@ impl Dialler {
         origin: &Origin,
         slot: OwnedSemaphorePermit,
         deadline: Instant,
-    ) -> Result<(SendRequest<RequestBody>, Arc<Allowance>), NotDialled> {
+    ) -> Result<Connection, NotDialled> {
         let addresses = self.addresses(origin, deadline).await?;
         let stream = connect(&addresses, deadline).await?;
         match (origin.scheme, &self.tls) {
@@ -130,10 +129,7 @@ fn of_connect(kind: ErrorKind) -> Error {
     }
 }
 
-async fn speak<S>(
-    stream: S,
-    slot: OwnedSemaphorePermit,
-) -> Result<(SendRequest<RequestBody>, Arc<Allowance>), NotDialled>
+async fn speak<S>(stream: S, slot: OwnedSemaphorePermit) -> Result<Connection, NotDialled>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -143,12 +139,12 @@ where
     let stream = TokioIo::new(Counted { stream, allowance: Arc::clone(&allowance) });
     // No bytes are exchanged for it, so it needs no time-out.
     let (sender, connection) = builder.handshake(stream).await.map_err(|_| Error::HttpProtocolError)?;
-    tokio::spawn(async move {
+    let task = tokio::spawn(async move {
         let _slot = slot;
         // How it ends is told to the request that is under way.
         let _ = connection.await;
     });
-    Ok((sender, allowance))
+    Ok(Connection { sender, allowance, task: task.abort_handle() })
 }
 
 /// The time that a phase of a request has: what the guest says, or half of what

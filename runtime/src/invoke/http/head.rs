@@ -1,7 +1,8 @@
-//! How much a server may send before the head of its response.
+//! How much a server may send on a connection: before the head of its response, and after it.
 //!
-//! hyper reads past any number of informational responses (1xx), in one poll as long as
-//! there are more: without a bound a server could keep the worker's thread busy with them.
+//! hyper reads past any number of informational responses (1xx), and of blanks in the length of
+//! a chunk, in one poll as long as there are more: without a bound a server could keep the
+//! worker's thread busy with them, and no budget would count it.
 
 use std::io;
 use std::pin::Pin;
@@ -15,13 +16,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// included: several times what hyper buffers.
 const MOST: usize = 256 * 1024;
 
+/// Bytes that a body may have beside its data, where that is short: lengths of chunks, trailers.
+const FRAMING: usize = 64 * 1024;
+
 /// A connection's allowance. Used on one thread; atomic because tasks have to be `Send`.
 #[derive(Debug)]
 pub(super) struct Allowance(AtomicUsize);
 
 /// A server sent more than its connection's allowance.
 #[derive(Debug, thiserror::Error)]
-#[error("more than {MOST} bytes before the head of the response")]
+#[error("the server sent more than it may")]
 pub(super) struct Exhausted;
 
 impl Allowance {
@@ -35,16 +39,15 @@ impl Allowance {
         self.0.store(MOST, Ordering::Relaxed);
     }
 
-    /// The head is there. What follows is counted as the body that it is.
-    pub(super) fn end(&self) {
-        self.0.store(usize::MAX, Ordering::Relaxed);
+    /// The head is there. The data of the body is counted as what it is, and may be `data`
+    /// bytes; with what is around it, it may be twice that.
+    pub(super) fn end(&self, data: usize) {
+        self.0.store(data.saturating_mul(2).saturating_add(FRAMING), Ordering::Relaxed);
     }
 
     fn take(&self, bytes: usize) -> bool {
         let left = self.0.load(Ordering::Relaxed);
-        if left != usize::MAX {
-            self.0.store(left.saturating_sub(bytes), Ordering::Relaxed);
-        }
+        self.0.store(left.saturating_sub(bytes), Ordering::Relaxed);
         bytes <= left
     }
 }

@@ -104,6 +104,11 @@ impl Outgoing {
         self.attempt = Arc::new(Attempt::new(&self.limits, deadline));
     }
 
+    /// Counts a request, whatever becomes of it. `false`: the attempt has made all it may.
+    pub(super) fn may_send(&self) -> bool {
+        self.attempt.take(Exceeded::Requests, 1)
+    }
+
     /// The budget that the attempt exceeded first.
     pub(super) fn exceeded(&self) -> Option<Exceeded> {
         self.attempt.exceeded()
@@ -156,7 +161,7 @@ impl WasiHttpHooks for Outgoing {
             return self.refuse(Error::HttpRequestDenied, &format!("{origin} is not in `allow.http` of the manifest"));
         }
         let attempt = Arc::clone(&self.attempt);
-        if !attempt.take(Exceeded::Requests, 1) || !attempt.take(Exceeded::RequestBytes, prepared.size) {
+        if !attempt.take(Exceeded::RequestBytes, prepared.size) {
             return Box::new(async { Err(Error::HttpRequestDenied) });
         }
         let (client, log) = (Arc::clone(&self.client), Arc::clone(&self.log));

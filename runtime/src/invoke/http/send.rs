@@ -38,23 +38,23 @@ pub(super) async fn send(
         // the thread was busy, and a request that is sent into it is lost.
         tokio::task::yield_now().await;
     }
-    let (response, connection) = loop {
+    let (response, lease) = loop {
         let used_before = idle.is_some();
-        let mut connection = match idle.take() {
-            Some(connection) => connection,
+        let mut lease = match idle.take() {
+            Some(lease) => lease,
             None => {
                 let slot = tokio::time::timeout_at(deadline, client.connections.slot()).await;
                 let slot = slot.ok().flatten().ok_or(Error::ConnectionLimitReached)?;
-                let (sender, allowance) = client.dialler.dial(&origin, slot, deadline).await?;
-                Lease { origin: origin.clone(), sender, allowance, pool: Arc::clone(&client.connections) }
+                let connection = client.dialler.dial(&origin, slot, deadline).await?;
+                Lease { origin: origin.clone(), connection, pool: Arc::clone(&client.connections) }
             }
         };
-        connection.allowance.begin();
-        let sent = connection.sender.try_send_request(request);
+        lease.connection.allowance.begin();
+        let sent = lease.connection.sender.try_send_request(request);
         match timeout(patience(options.first_byte_timeout, left()), sent).await {
             Ok(Ok(response)) => {
-                connection.allowance.end();
-                break (response, connection);
+                lease.connection.allowance.end(attempt.left(Exceeded::ResponseBytes));
+                break (response, lease);
             }
             Err(_) => return Err(Error::HttpResponseTimeout.into()),
             Ok(Err(mut failed)) => match failed.take_message() {
@@ -65,12 +65,12 @@ pub(super) async fn send(
         }
     };
     let between = patience(options.between_bytes_timeout, left());
-    received(response, connection, attempt, between).map_err(NotDialled::from)
+    received(response, lease, attempt, between).map_err(NotDialled::from)
 }
 
 fn received(
     response: Response<Incoming>,
-    connection: Lease,
+    lease: Lease,
     attempt: Arc<Attempt>,
     between: Duration,
 ) -> Result<Response<WasiBody>, Error> {
@@ -81,14 +81,21 @@ fn received(
     if !attempt.take(Exceeded::ResponseBytes, size_of(response.headers())) {
         return Err(Error::HttpResponseHeaderSectionSize(None));
     }
-    Ok(response.map(|body| ResponseBody::new(body, between, Open { attempt, connection }).boxed_unsync()))
+    Ok(response.map(|body| ResponseBody::new(body, between, Open { attempt, lease }).boxed_unsync()))
+}
+
+/// Whether the server sent more than its connection's allowance.
+pub(super) fn is_exhausted(error: &hyper::Error) -> bool {
+    let source = std::error::Error::source(error);
+    let io = source.and_then(|source| source.downcast_ref::<std::io::Error>());
+    io.and_then(std::io::Error::get_ref).is_some_and(|inner| inner.is::<Exhausted>())
 }
 
 fn of_hyper(error: &hyper::Error) -> Error {
     // A body of ours that ended in an error: the guest gave it up, or it was too large.
     let source = std::error::Error::source(error);
     let io = source.and_then(|source| source.downcast_ref::<std::io::Error>());
-    if io.and_then(std::io::Error::get_ref).is_some_and(|inner| inner.is::<Exhausted>()) {
+    if is_exhausted(error) {
         return Error::HttpResponseHeaderSectionSize(None);
     }
     match source.and_then(|source| source.downcast_ref::<Error>()) {

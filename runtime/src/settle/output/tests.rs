@@ -122,11 +122,11 @@ fn an_output_goes_where_it_may_and_nowhere_else() {
     let to = |topic: &str| Output { topic: Some(topic.into()), ..output() };
     assert_eq!(&*binary(to("orders.enriched")).topic, "orders.enriched");
     assert_eq!(&*binary(to("audit")).topic, "audit");
-    insta::assert_snapshot!(refused(to("payroll")), @"output 1: it names the topic `payroll`, which is neither the `output` of the route `order-created` nor in the `allow.topics` of the handler `enrich`");
+    insta::assert_snapshot!(refused(to("payroll")), @"output 2: it names the topic `payroll`, which is neither the `output` of the route `order-created` nor in the `allow.topics` of the handler `enrich`");
     assert!(refused(to("")).contains("the topic ``"));
     let nowhere = Route { output: None, ..route(OutputMode::Binary) };
     assert_eq!(&*encode_with(to("audit"), &nowhere).unwrap().topic, "audit");
-    insta::assert_snapshot!(encode_with(output(), &nowhere).unwrap_err().reason, @"output 1: it names no topic and the route `order-created` has none for it; write `output: <topic>` into the route, or name a topic that the handler `enrich` may write to under `allow.topics`");
+    insta::assert_snapshot!(encode_with(output(), &nowhere).unwrap_err().reason, @"output 2: it names no topic and the route `order-created` has none for it; write `output: <topic>` into the route, or name a topic that the handler `enrich` may write to under `allow.topics`");
 }
 
 #[test]
@@ -146,16 +146,16 @@ fn what_is_no_event_is_refused() {
         header("a\0b"),
     ];
     insta::assert_snapshot!(cases.map(refused).join("\n"), @r"
-    output 1: its event has no type; set one, such as `shop.order.enriched`
-    output 1: its time `yesterday` is not RFC 3339, such as `2026-01-31T08:30:00Z`
-    output 1: its extension `traceParent` is not named in lower-case letters and digits alone
-    output 1: its extension `` is not named in lower-case letters and digits alone
-    output 1: its extension `data` has the name of an attribute; set that instead
-    output 1: its extension `b` is there twice
-    output 1: its data is a CloudEvent itself, which binary mode cannot say; write `outputMode: structured` into the route
-    output 1: its header `CE_id` belongs to the event; set the event's attribute instead
-    output 1: its header `Content-Type` belongs to the event; set the event's attribute instead
-    output 1: a NUL stands in the name of one of its headers
+    output 2: its event has no type; set one, such as `shop.order.enriched`
+    output 2: its time `yesterday` is not RFC 3339, such as `2026-01-31T08:30:00Z`
+    output 2: its extension `traceParent` is not named in lower-case letters and digits alone
+    output 2: its extension `` is not named in lower-case letters and digits alone
+    output 2: its extension `data` has the name of an attribute; set that instead
+    output 2: its extension `b` is there twice
+    output 2: its data is a CloudEvent itself, which binary mode cannot say; write `outputMode: structured` into the route
+    output 2: its header `CE_id` belongs to the event; set the event's attribute instead
+    output 2: its header `Content-Type` belongs to the event; set the event's attribute instead
+    output 2: a NUL stands in the name of one of its headers
     ");
     binary(header("cell"));
 }
