@@ -5,6 +5,7 @@
 
 mod support;
 
+use std::net::TcpListener;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -49,6 +50,10 @@ fn the_number_of_requests_is_a_budget() {
     fails(many(4), FailureClass::Budget, "HTTP request budget of 3 exceeded");
     assert_eq!(server.requests().len(), 6, "the fourth was not sent");
     assert_eq!(said(many(3)), "200 x, 200 x, 200 x", "each attempt has its own");
+    // Each is a task of the host's, refused or not.
+    let refused = |count: usize| block_on(pool.call(call("send-many", format!("{count}\nGET http 192.0.2.1 /"))));
+    assert!(said(refused(3)).contains("HttpRequestDenied"));
+    fails(refused(4), FailureClass::Budget, "HTTP request budget of 3 exceeded");
 }
 
 #[test]
@@ -73,6 +78,49 @@ fn response_bytes_are_a_budget() {
     assert_eq!(said(block_on(pool.call(call("send", request(&server, "GET", ""))))).len(), "200 ".len() + 200_000);
     let over = block_on(pool.call(call("send", request(&server, "GET", ""))));
     fails(over, FailureClass::Budget, "HTTP response bytes budget of 256 KiB exceeded");
+}
+
+/// hyper reads any number of blanks behind the length of a chunk.
+#[test]
+fn what_surrounds_the_data_of_a_response_is_bounded() {
+    let server = Server::start(|number, _| {
+        let blanks = " ".repeat(if number == 0 { 1_000 } else { 4_000_000 });
+        let body = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3{blanks}\r\nend\r\n0\r\n\r\n");
+        Reply::Say(body.into_bytes())
+    });
+    let pool = pool_to(&server, |_| {});
+    let get = || block_on(pool.call(call("send", request(&server, "GET", ""))));
+    assert_eq!(said(get()), "200 end");
+    fails(get(), FailureClass::Budget, "HTTP response bytes budget of 256 KiB exceeded");
+}
+
+/// What was sent to it stands in buffers that it never empties.
+#[test]
+fn a_connection_to_a_server_that_does_not_read_is_closed_all_the_same() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut spec = reaching(&[&format!("http://{address}")]);
+    (spec.limits.http_request_bytes, spec.limits.timeout) = (64 << 20, Duration::from_millis(500));
+    spec.limits.memory = 64 << 20;
+    let pool = pool_of(&spec);
+    let accepted = std::thread::spawn(move || listener.accept().unwrap());
+    block_on(async {
+        // It ends by its own time or by the response's, whichever comes first.
+        pool.call(call("send", format!("POST http {address} /\nbody: 20000000"))).await;
+        let (_unread, client) = accepted.join().unwrap();
+        // Each socket's address and port in hexadecimal, and its state; 01 is a connection that stands.
+        let place = format!("0100007F:{:04X}", client.port());
+        let stands = || {
+            let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
+            let mut fields = sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+            fields.any(|fields| fields[1] == place && fields[3] == "01")
+        };
+        let end = Instant::now() + Duration::from_secs(5);
+        while stands() {
+            assert!(Instant::now() < end, "the connection stays open");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
 }
 
 #[test]
