@@ -1,5 +1,6 @@
 //! `outrigger compile`: compiles modules ahead of time.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -9,7 +10,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::{OutputFormat, UNUSABLE, load};
-use crate::compile::{Compiler, Origin, Place, Program};
+use crate::compile::{Compiler, Origin, Place, Program, entry_size};
 use crate::invoke::{Engine, LoadError, Sizing};
 use crate::logging::{self, LogArgs};
 use crate::manifest::{CacheFolder, Compile, Handler, show_size};
@@ -112,8 +113,22 @@ pub fn compile(args: &CompileArgs) -> ExitCode {
             (Ok(_), _) => {}
         }
     }
+    // Each that is stored makes room for itself, and the first of this very run may have gone for it.
+    let kept: BTreeMap<&str, u64> =
+        lines.iter().flat_map(|line| &line.done).map(|done| (done.digest.as_str(), entry_size(done.size))).collect();
+    let needed: u64 = kept.values().sum();
+    if needed > settings.cache_size {
+        let (needed, bound) = (show_size(needed.div_ceil(MIB) * MIB), show_size(settings.cache_size));
+        super::say(format_args!(
+            "error: the compiled modules take {needed} together and `compile.cacheSize` is {bound}, so that not all of \
+             them are in the cache: raise it"
+        ));
+        return ExitCode::FAILURE;
+    }
     code(&lines).into()
 }
+
+const MIB: u64 = 1 << 20;
 
 fn unusable(error: &dyn std::fmt::Display) -> ExitCode {
     super::say(format_args!("error: {error}"));

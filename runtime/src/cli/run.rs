@@ -67,11 +67,14 @@ pub fn run(args: &RunArgs) -> ExitCode {
         }
     };
     let reload = Some(sources(args));
-    let started = compiler(&manifest)
-        .map_err(StartError::from)
-        .and_then(|compiler| Sidecar::start(manifest, Options { compiler, reload, ..Options::default() }));
-    let sidecar = match started {
-        Ok(sidecar) => sidecar,
+    let start = move || {
+        let compiler = compiler(&manifest)?;
+        Sidecar::start(manifest, Options { compiler, reload, ..Options::default() })
+    };
+    let sidecar = match runtime.block_on(unless_ended(&mut signals, start)) {
+        Ok(Some(sidecar)) => sidecar,
+        // Nothing was consumed, and what compiles ends with this process.
+        Ok(None) => std::process::exit(0),
         Err(error) => {
             tracing::error!("{error}");
             return UNUSABLE.into();
@@ -110,6 +113,28 @@ pub fn run(args: &RunArgs) -> ExitCode {
     });
     // Not by returning: dropping a Kafka client can wait without end.
     std::process::exit(code)
+}
+
+/// Starts it, which may take as long as compiling does; `None`: it was told to end meanwhile.
+async fn unless_ended<T: Send + 'static>(
+    signals: &mut Signals,
+    start: impl FnOnce() -> Result<T, StartError> + Send + 'static,
+) -> Result<Option<T>, StartError> {
+    let (done, mut started) = tokio::sync::oneshot::channel();
+    // Nobody listens any more where it was told to end.
+    std::thread::Builder::new().name("start".into()).spawn(move || _ = done.send(start()))?;
+    loop {
+        tokio::select! {
+            started = &mut started => return match started {
+                Ok(started) => started.map(Some),
+                Err(_) => Err(std::io::Error::other("the host panicked as it started; this is a defect of Outrigger").into()),
+            },
+            told = signals.next() => if let Told::End(name) = told {
+                tracing::info!(signal = name, "stopping before it has started: nothing was consumed");
+                return Ok(None);
+            },
+        }
+    }
 }
 
 /// Where reloads read the manifest. What the arguments say counts for them too: without it, what

@@ -86,7 +86,7 @@ impl Cache {
     /// # Errors
     /// See [`StoreError`]; a removal that fails is none.
     pub fn put(&self, key: &Key, artefact: &[u8]) -> Result<(), StoreError> {
-        let size = (artefact.len() + HEAD) as u64;
+        let size = entry_size(artefact.len());
         if size > self.max_bytes {
             return Err(StoreError::TooLarge { size, max: self.max_bytes });
         }
@@ -95,8 +95,15 @@ impl Cache {
         let failed = |error| StoreError::Write { path: self.folder.clone(), error };
         let folder = folder.ok_or_else(|| failed(missing()))?;
         let name = key.file_name();
-        folder.write(&name, &[&entry::head(key, artefact), artefact]).map_err(failed)?;
-        self.tidy(&folder, &name);
+        let head = entry::head(key, artefact);
+        let mut written = folder.write(&name, &[&head, artefact]);
+        if written.as_ref().is_err_and(is_full) {
+            // A volume smaller than the bound, with what was used by builds before.
+            self.tidy(&folder, &name, self.held(&folder).saturating_sub(size));
+            written = folder.write(&name, &[&head, artefact]);
+        }
+        written.map_err(failed)?;
+        self.tidy(&folder, &name, self.max_bytes);
         Ok(())
     }
 
@@ -108,18 +115,32 @@ impl Cache {
         Folder::open(&self.folder, true).map(drop)
     }
 
-    fn tidy(&self, folder: &Folder, keep: &str) {
-        let items = match folder.list() {
-            Ok(items) => items,
-            Err(error) => {
-                tracing::debug!(%error, folder = %folder.path().display(), "the cache cannot be listed");
-                return;
-            }
-        };
-        for name in superfluous(items, keep, self.max_bytes, SystemTime::now()) {
+    fn tidy(&self, folder: &Folder, keep: &str, max_bytes: u64) {
+        for name in superfluous(items(folder), keep, max_bytes, SystemTime::now()) {
             folder.remove(&name);
         }
     }
+
+    /// Bytes of all entries.
+    fn held(&self, folder: &Folder) -> u64 {
+        items(folder).iter().filter(|item| item.name.ends_with(SUFFIX)).map(|item| item.size).sum()
+    }
+}
+
+/// Bytes that a compiled form of so many takes in a cache.
+pub fn entry_size(artefact: usize) -> u64 {
+    (artefact + HEAD) as u64
+}
+
+fn items(folder: &Folder) -> Vec<Item> {
+    folder.list().unwrap_or_else(|error| {
+        tracing::debug!(%error, folder = %folder.path().display(), "the cache cannot be listed");
+        Vec::new()
+    })
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// The names to remove: what is temporary and old, and of the entries those that were not

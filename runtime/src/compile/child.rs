@@ -13,6 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::{self, Builder, Scope};
 use std::time::{Duration, Instant};
 
+use super::container::memory_left;
 use super::entry::LARGEST;
 use super::error::CompileError;
 use super::inside::{self, Head};
@@ -94,6 +95,8 @@ pub struct Made {
 pub fn compile(program: &Program, bounds: &Bounds, engine: &[u8; 32], module: &[u8]) -> Result<Made, CompileError> {
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let deadline = Instant::now() + bounds.timeout;
+    let room = memory_left().filter(|room| *room < bounds.memory);
+    let bounds = &Bounds { memory: room.unwrap_or(bounds.memory), ..*bounds };
     let mut command = Command::new(&program.path);
     command.args(&program.arguments).args(inside::arguments(bounds, &hex(engine)));
     command.env_clear().current_dir("/");
@@ -105,7 +108,10 @@ pub fn compile(program: &Program, bounds: &Bounds, engine: &[u8; 32], module: &[
     // It has closed its pipes, or was killed.
     let status = running.wait(deadline).map_err(CompileError::Start)?;
     match (status, said) {
-        (Some(status), Some(said)) => conclude(status, said, bounds),
+        (Some(status), Some(said)) => conclude(status, said, bounds).map_err(|error| match (error, room) {
+            (CompileError::Memory(_), Some(room)) => CompileError::Container(room),
+            (error, _) => error,
+        }),
         _ => Err(CompileError::Timeout(bounds.timeout)),
     }
 }

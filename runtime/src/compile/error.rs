@@ -34,6 +34,13 @@ pub enum CompileError {
         show_size(*.0)
     )]
     Memory(u64),
+    /// More would have had the kernel kill this process too.
+    #[error(
+        "cannot be compiled: that takes more memory than the {} that this container has left, and where its limit is \
+         reached the kernel ends all of it; give it more, {AHEAD}",
+        show_size((*.0).next_multiple_of(1024))
+    )]
+    Container(u64),
     /// Something killed the child, and not this process.
     #[error(
         "cannot be compiled: the compiling process was killed (SIGKILL), most likely because the memory of this \
@@ -93,6 +100,7 @@ impl CompileError {
     pub fn may_pass(&self) -> bool {
         match self {
             CompileError::Killed
+            | CompileError::Container(_)
             | CompileError::Timeout(_)
             | CompileError::Start(_)
             | CompileError::NotCompiled { .. }

@@ -12,6 +12,7 @@
 
 mod cache;
 mod child;
+mod container;
 mod entry;
 mod error;
 mod folder;
@@ -29,7 +30,7 @@ use std::time::{Duration, Instant};
 use wasmtime::component::Component;
 
 use self::cache::Found;
-pub use self::cache::{Cache, StoreError};
+pub use self::cache::{Cache, StoreError, entry_size};
 pub use self::child::{Bounds, Program};
 pub use self::entry::Damage;
 pub use self::error::CompileError;

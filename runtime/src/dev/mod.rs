@@ -125,8 +125,8 @@ impl DevError {
     /// 2: the arguments or their files are unusable. 1: it failed while running.
     pub fn exit_code(&self) -> u8 {
         match self {
-            DevError::Samples(_) | DevError::Topic { .. } | DevError::NoTopic => 2,
-            DevError::Broker(_) | DevError::Start(_) => 1,
+            DevError::Samples(_) | DevError::Topic { .. } | DevError::NoTopic | DevError::Start(_) => 2,
+            DevError::Broker(_) => 1,
         }
     }
 }

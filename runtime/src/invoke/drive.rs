@@ -105,6 +105,42 @@ mod tests {
         assert!(matches!(end, End::<()>::Panicked(message) if message == "later"));
     }
 
+    /// As a guest does that naps in time for each tick.
+    #[test]
+    fn what_computes_between_ticks_is_charged_from_its_second_poll_on() {
+        // It does not tick: no call has begun.
+        let ticker = Ticker::start(wasmtime::Engine::default()).unwrap();
+        let (clock, meter) = (Clock::new(ticker.pulse()), Meter::new(Arc::new(Semaphore::new(1))));
+        let compute = || {
+            let end = Instant::now() + Duration::from_millis(1);
+            while Instant::now() < end {}
+        };
+        let mut left = 20;
+        let napping = poll_fn(move |cx| {
+            compute();
+            left -= 1;
+            cx.waker().wake_by_ref();
+            if left == 0 { Poll::Ready(Ok(())) } else { Poll::Pending }
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let now = Instant::now();
+        meter.reset();
+        runtime.block_on(drive(napping, &meter, &clock, now, now + Duration::from_secs(60)));
+        assert!(meter.used() >= Duration::from_millis(10), "{:?}", meter.used());
+        meter.reset();
+        runtime.block_on(drive(
+            poll_fn(|_| {
+                compute();
+                Poll::Ready(Ok(()))
+            }),
+            &meter,
+            &clock,
+            now,
+            now + Duration::from_secs(60),
+        ));
+        assert!(meter.used() < Duration::from_millis(1), "one poll without a tick is not measured");
+    }
+
     #[test]
     fn a_call_that_is_done_at_its_first_poll_is_not_late() {
         assert!(matches!(driven(ready(Ok(7)), Duration::ZERO), End::Done(Ok(7))));

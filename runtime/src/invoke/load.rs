@@ -131,6 +131,7 @@ pub struct Module {
     engine: Engine,
     name: Arc<str>,
     digest: String,
+    size: usize,
     limits: Limits,
     grants: Grants,
     reuse: Reuse,
@@ -153,7 +154,7 @@ impl Engine {
     /// See [`LoadError`]: each names the file and says what was expected.
     pub fn load(&self, spec: &Handler) -> Result<Arc<Module>, LoadError> {
         let path = || spec.module.clone();
-        let (found, Compiled { component, .. }) = self.compile(&spec.module, spec.sha256)?;
+        let (found, Compiled { component, size, .. }) = self.compile(&spec.module, spec.sha256)?;
         let export = self.export(&component, path)?;
         let ungranted = |reason| LoadError::Grant { handler: Arc::clone(&spec.name), reason };
         let grants = Grants::of(spec).map_err(ungranted)?;
@@ -166,6 +167,7 @@ impl Engine {
             engine: self.clone(),
             name: Arc::clone(&spec.name),
             digest: found,
+            size,
             limits: spec.limits,
             grants,
             reuse: spec.instance,
@@ -246,6 +248,11 @@ impl Module {
     /// SHA-256 of the module's file, in lower-case hexadecimal.
     pub fn digest(&self) -> &str {
         &self.digest
+    }
+
+    /// Bytes of its compiled form.
+    pub fn size(&self) -> usize {
+        self.size
     }
 
     /// The budgets of one call.

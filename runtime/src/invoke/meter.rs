@@ -1,8 +1,8 @@
 //! CPU time of a call, and whose turn it is among calls that compute for long.
 //!
 //! Reading a thread's CPU clock is a system call, dearer than a small handler.
-//! It is read only where a tick was crossed: a call shorter than that pays
-//! nothing and is charged nothing, and what it used is charged to the one among
+//! It is read only where a tick was crossed, or a call is polled again: a shorter call
+//! pays nothing and is charged nothing, and what it used is charged to the one among
 //! many that happens to cross a tick.
 
 use std::cell::Cell;
@@ -21,6 +21,8 @@ use super::ticker::Pulse;
 pub(super) struct Meter {
     used: AtomicU64,
     slice: Mutex<Slice>,
+    /// The call was polled before. Most never are again, and those pay nothing.
+    again: AtomicBool,
     turn: Turn,
 }
 
@@ -35,7 +37,12 @@ impl Meter {
     /// A meter at zero, whose call takes turns with those of the same `turns`.
     pub(super) fn new(turns: Arc<Semaphore>) -> Meter {
         let slice = Slice { cpu: Duration::ZERO, wall: Instant::now() };
-        Meter { used: AtomicU64::new(0), slice: Mutex::new(slice), turn: Turn::new(turns) }
+        Meter {
+            used: AtomicU64::new(0),
+            slice: Mutex::new(slice),
+            again: AtomicBool::new(false),
+            turn: Turn::new(turns),
+        }
     }
 
     /// CPU time charged to this call.
@@ -46,6 +53,7 @@ impl Meter {
     /// Begins a call.
     pub(super) fn reset(&self) {
         self.used.store(0, Ordering::Relaxed);
+        self.again.store(false, Ordering::Relaxed);
     }
 
     /// Begins a poll of the call's future.
@@ -53,9 +61,10 @@ impl Meter {
         *self.slice.lock().unwrap_or_else(PoisonError::into_inner) = Slice { cpu: clock.recent(), wall };
     }
 
-    /// Ends a poll of the call's future: charges it if it crossed a tick.
+    /// Ends a poll of the call's future: charges it if it crossed a tick, or if it is not the
+    /// first. A guest sees where the ticks are, and could compute between them for ever.
     pub(super) fn pause(&self, clock: &Clock) {
-        if clock.is_stale() {
+        if self.again.swap(true, Ordering::Relaxed) || clock.is_stale() {
             self.charge();
         }
         if !self.turn.yielding.load(Ordering::Relaxed) {

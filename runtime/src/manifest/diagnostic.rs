@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+use crate::settle::reason::printable;
+
 /// How much a diagnostic weighs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -61,6 +63,11 @@ pub struct Location {
     pub width: usize,
 }
 
+/// What the manifest says, in a message: without what a terminal would obey, and not without end.
+fn shown(text: &str) -> String {
+    printable(text, 4 << 10)
+}
+
 /// The widest stretch of a source line that is shown, in characters.
 const WIDEST: usize = 140;
 
@@ -71,12 +78,13 @@ impl Diagnostic {
         let paint = |code: &'static str| if colour { code } else { "" };
         let (head, bold, blue, plain) =
             (paint(self.severity.colour()), paint("\x1b[1m"), paint("\x1b[1;34m"), paint("\x1b[0m"));
-        let mut out = format!("{head}{}{plain}{bold}: {}{plain}", self.severity.as_str(), self.message);
+        let mut out = format!("{head}{}{plain}{bold}: {}{plain}", self.severity.as_str(), shown(&self.message));
+        let help = self.help.as_deref().map(shown);
         // Writing to a String cannot fail.
         match &self.location {
             None => {
                 let _ = write!(out, "\n {blue}-->{plain} {}", self.file);
-                if let Some(help) = &self.help {
+                if let Some(help) = help {
                     let _ = write!(out, "\n  {blue}={plain} help: {help}");
                 }
             }
@@ -88,7 +96,7 @@ impl Diagnostic {
                 let _ = write!(out, "\n{pad} {blue}|{plain}\n{blue}{gutter} |{plain} {line}");
                 let mark = "^".repeat(width);
                 let _ = write!(out, "\n{pad} {blue}|{plain} {}{head}{mark}{plain}", " ".repeat(caret));
-                if let Some(help) = &self.help {
+                if let Some(help) = help {
                     let _ = write!(out, "\n{pad} {blue}={plain} help: {help}");
                 }
             }

@@ -17,6 +17,10 @@ use crate::worker::{Built, Guest};
 /// or to and fro, compiles nothing.
 const KEPT: usize = 4;
 
+/// Bytes of compiled code that they may have together. Others come from the cache on disk
+/// within milliseconds; one of a language interpreter has more by itself.
+const KEPT_BYTES: usize = 32 << 20;
+
 /// How long making the instances of `warmUp` may take for a whole generation: meanwhile no
 /// other change is taken over.
 const WARM_UP: Duration = Duration::from_secs(60);
@@ -212,7 +216,15 @@ impl Builder {
         self.kept.retain(|(_, module)| !is_used(module));
         let left = current.into_iter().flat_map(Current::specified).filter(|(_, module)| !is_used(module));
         self.kept.extend(left.map(|(spec, module)| (terms(spec), module.clone())));
-        self.kept.drain(..self.kept.len().saturating_sub(KEPT));
+        // The latest first, as long as there is room.
+        let mut room = KEPT_BYTES;
+        let fits = |(_, module): &&(Handler, Arc<Module>)| {
+            let left = room.checked_sub(module.size());
+            room = left.unwrap_or(0);
+            left.is_some()
+        };
+        let kept = self.kept.iter().rev().take(KEPT).take_while(fits).count();
+        self.kept.drain(..self.kept.len() - kept);
     }
 }
 

@@ -255,6 +255,10 @@ impl Reporter {
             What::DeadLettered { class, reason, topic: to } => {
                 tracing::warn!(route, %topic, partition, offset, id, attempt, generation, module, %class, to, "dead-lettered: {}", said(reason));
             }
+            // As the manifest says of what no route wants: perhaps most of a topic.
+            What::Dropped { class: class @ FailureClass::Unrouted, reason } => {
+                tracing::debug!(route, %topic, partition, offset, id, attempt, generation, module, %class, "dropped: {}", said(reason));
+            }
             What::Dropped { class, reason } => {
                 tracing::warn!(route, %topic, partition, offset, id, attempt, generation, module, %class, "dropped: {}", said(reason));
             }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -26,13 +26,17 @@ impl<'k> Stage<'k> {
         let manifest = job.manifest().replace(&guest("guest-ledger").display().to_string(), "module.wasm");
         fs::write(folder.path().join("outrigger.yaml"), &manifest).unwrap();
         fs::write(folder.path().join("module.wasm"), super::modules::good()).unwrap();
-        let path = folder.path().join("outrigger.yaml");
         // Made before, so that nothing but the test changes the folder that is watched.
         fs::create_dir(folder.path().join("cache")).unwrap();
-        let sidecar = Sidecar::with("").on(kafka).cache(folder.path().join("cache")).ordinary();
-        let mut sidecar = sidecar.start_command(&["run", path.to_str().unwrap()]);
+        let mut sidecar = run(kafka, folder.path());
         sidecar.wait_ready();
         Stage { kafka, job, sidecar, manifest, folder, produced: 0 }
+    }
+
+    /// Starts another sidecar with what is there now, and ends the one before.
+    pub fn start_again(&mut self) {
+        let next = run(self.kafka, self.folder.path());
+        std::mem::replace(&mut self.sidecar, next).terminate().must_succeed();
     }
 
     pub fn path(&self, file: &str) -> PathBuf {
@@ -88,6 +92,11 @@ impl<'k> Stage<'k> {
         self.job.ledger().must_balance();
         failures
     }
+}
+
+fn run(kafka: &Kafka, folder: &Path) -> Running {
+    let sidecar = Sidecar::with("").on(kafka).cache(folder.join("cache")).ordinary();
+    sidecar.start_command(&["run", folder.join("outrigger.yaml").to_str().unwrap()])
 }
 
 /// Ends what another thread produces, also of a run that fails.

@@ -65,6 +65,24 @@ fn a_sidecar_that_compiles_nothing_runs_what_was_compiled_ahead_of_time() {
 }
 
 #[test]
+fn a_cache_that_has_no_room_for_all_modules_is_said_so() {
+    let job = Job::named("compile-room", 1).rest("compile: { cacheSize: 1MiB }");
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = fs::read(outrigger_tests::guest("guest-ledger")).unwrap();
+    let more = |name: char| {
+        let path = folder.path().join(name.to_string()).with_extension("wasm");
+        // A custom section of this name: the same handler with another digest.
+        fs::write(&path, [&bytes[..], &[0, 2, 1, name as u8]].concat()).unwrap();
+        format!("  {name}: {{ module: {} }}\n", path.display())
+    };
+    let all: String = ['a', 'b', 'c'].into_iter().map(more).collect();
+    let manifest = job.manifest().replacen("handlers:\n", &format!("handlers:\n{all}"), 1);
+    let exit = compile(&Sidecar::with(manifest).cache(folder.path().join("cache")));
+    exit.must_be(1);
+    exit.must_say("`compile.cacheSize` is 1MiB, so that not all of them are in the cache");
+}
+
+#[test]
 fn a_list_for_programs_names_every_handler() {
     let job = Job::named("compile-json", 1);
     let folder = tempfile::tempdir().unwrap();

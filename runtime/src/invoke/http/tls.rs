@@ -17,35 +17,43 @@ use crate::manifest::{Certificates, Host};
 /// # Errors
 /// There are no roots to verify them by.
 pub(super) fn config(ca: Option<&Certificates>) -> Result<Arc<ClientConfig>, String> {
-    static SYSTEM: OnceLock<Result<Arc<ClientConfig>, String>> = OnceLock::new();
-    match ca {
-        Some(Certificates(ca)) => client(ca.iter().map(|certificate| CertificateDer::from(certificate.clone()))),
-        // Reading them takes tens of milliseconds, so it is done once.
-        None => SYSTEM.get_or_init(system).clone(),
-    }
+    let roots = match ca {
+        Some(Certificates(ca)) => Arc::new(roots(ca.iter().map(|one| CertificateDer::from(one.clone())))?),
+        None => system()?,
+    };
+    client(roots)
 }
 
-fn system() -> Result<Arc<ClientConfig>, String> {
+/// The system's roots. Reading them takes tens of milliseconds, so that it is done once; where
+/// there were none, they may have been installed since.
+fn system() -> Result<Arc<RootCertStore>, String> {
+    static SYSTEM: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+    if let Some(roots) = SYSTEM.get() {
+        return Ok(Arc::clone(roots));
+    }
     let found = rustls_native_certs::load_native_certs();
     let why = found.errors.first().map(ToString::to_string).unwrap_or_default();
-    client(found.certs.into_iter()).map_err(|error| {
+    let read = roots(found.certs.into_iter()).map_err(|error| {
         let why = if why.is_empty() { error } else { why };
         format!(
             "`allow.http` has an https address, and the system has no root certificates ({why}); \
              install them (ca-certificates) or name a file with `httpCa`"
         )
-    })
+    })?;
+    Ok(Arc::clone(SYSTEM.get_or_init(|| Arc::new(read))))
 }
 
-fn client(roots: impl Iterator<Item = CertificateDer<'static>>) -> Result<Arc<ClientConfig>, String> {
+fn roots(certificates: impl Iterator<Item = CertificateDer<'static>>) -> Result<RootCertStore, String> {
     let mut store = RootCertStore::empty();
-    store.add_parsable_certificates(roots);
-    if store.is_empty() {
-        return Err("there are none".to_owned());
-    }
+    store.add_parsable_certificates(certificates);
+    if store.is_empty() { Err("there are none".to_owned()) } else { Ok(store) }
+}
+
+/// Of one handler: sessions that servers let it go on with are its own.
+fn client(roots: Arc<RootCertStore>) -> Result<Arc<ClientConfig>, String> {
     let provider = Arc::new(crypto::ring::default_provider());
     let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let mut config = versions.map_err(|error| error.to_string())?.with_root_certificates(store).with_no_client_auth();
+    let mut config = versions.map_err(|error| error.to_string())?.with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }

@@ -50,6 +50,8 @@ fn syntax(text: &str, at: &Marker, info: &str) -> Problem {
     let indented_by_tab = |line: &str| line.trim_start_matches(' ').starts_with('\t');
     if let Some((number, _)) = (1..).zip(text.lines()).find(|(_, line)| indented_by_tab(line)) {
         problem.help(format!("line {number} is indented with a tab: YAML allows only spaces there"))
+    } else if line.contains(": {topic}") {
+        problem.help("a text that begins with { needs quotes: \"{topic}.dlq\"")
     } else if line.contains("${") {
         problem.help("between { } or [ ] a value with ${...} needs quotes: \"${NAME}\"")
     } else {

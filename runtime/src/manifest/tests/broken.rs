@@ -193,6 +193,14 @@ fn deep_nesting_is_refused() {
 }
 
 #[test]
+fn what_a_terminal_would_obey_is_shown_as_what_it_is() {
+    let text =
+        "apiVersion: outrigger/v1\nroutes: [{ name: a, handler: \"pr\\e[31m\\u202eice\", match: { type: b } }]\n";
+    let shown = rendered(&load(text));
+    assert!(shown.contains("pr") && !shown.contains(['\u{1b}', '\u{202e}']), "{shown:?}");
+}
+
+#[test]
 fn a_missing_manifest_is_said_so() {
     let Err(found) = super::super::load(Path::new("no/such/outrigger.yaml")) else { panic!("there is none") };
     let expected = "error: the manifest cannot be read: there is no such file\n --> no/such/outrigger.yaml";
