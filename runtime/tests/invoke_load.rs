@@ -6,6 +6,7 @@ mod support;
 
 use std::path::Path;
 
+use outrigger::invoke::LoadError;
 use outrigger::manifest::Handler;
 use sha2::{Digest, Sha256};
 use support::*;
@@ -53,10 +54,28 @@ fn a_file_that_is_missing_or_no_component() {
 fn the_pinned_digest_must_match() {
     let digest = <[u8; 32]>::from(Sha256::digest(std::fs::read(probe()).unwrap()));
     let module = load(|spec| spec.sha256 = Some(digest));
-    assert_eq!(module.digest(), digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+    assert_eq!(module.digest(), hex(&digest));
     let refused = refused(|spec| spec.sha256 = Some([0xAB; 32]));
     assert!(refused.contains(&format!("has the SHA-256 {}", module.digest())), "{refused}");
     assert!(refused.contains("the manifest says abab"), "{refused}");
+}
+
+#[test]
+fn another_content_than_was_seen_is_a_change_and_nothing_else_is_said_of_it() {
+    let digest = |bytes: &[u8]| hex(&Sha256::digest(bytes));
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let spec = Handler { module: file.path().to_owned(), sha256: Some([0xAB; 32]), ..spec() };
+    std::fs::write(file.path(), b"half of a modu").unwrap();
+    let load = |seen: &[u8]| engine().load_as(&spec, Some(&digest(seen))).err().unwrap();
+    let changed = load(b"what was there");
+    assert!(matches!(changed, LoadError::Changed(_)) && changed.may_pass(), "{changed}");
+    assert!(changed.to_string().ends_with(" was replaced while it was loaded"), "{changed}");
+    // What was seen is judged.
+    assert!(matches!(load(b"half of a modu"), LoadError::Digest { .. }));
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[test]

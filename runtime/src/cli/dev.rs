@@ -17,8 +17,8 @@ const STOP_WITHIN: Duration = Duration::from_secs(10);
 
 /// Runs the command.
 pub fn dev(args: &DevArgs) -> ExitCode {
-    // Outcomes are lines already: logs show what is not one.
-    let log = LogArgs { log_format: Default::default(), log_level: "error,kafka=off".into() };
+    // Outcomes are lines already: logs show what is not one, and what handlers write.
+    let log = LogArgs { log_format: Default::default(), log_level: "error,kafka=off,outrigger::guest=info".into() };
     if let Err(error) = logging::init(&log) {
         super::say(format_args!("error: {error}"));
         return UNUSABLE.into();

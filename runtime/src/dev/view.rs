@@ -107,15 +107,15 @@ fn describe(observation: &Observation, colour: bool, route_width: usize) -> Stri
             ("retry", "33", detail + &printable(reason))
         }
         What::Probed { class, reason, delay } => {
-            let detail = format!("probed in vain, next probe in {}  {class}: ", millis(*delay));
-            ("probe", "33", detail + &printable(reason))
+            let detail = format!("trial call failed, the next in {}  {class}: ", millis(*delay));
+            ("trial call", "33", detail + &printable(reason))
         }
         What::Circuit { handler, change, class } => {
             let code = if *change == Change::Closed { "32" } else { "31" };
             let class = class.map(|class| format!(" ({class})")).unwrap_or_default();
             let detail = match change {
                 Change::Opened { why, length } => format!("{why}{class}: no calls for {}", millis(*length)),
-                Change::HalfOpened => "this record probes".to_owned(),
+                Change::HalfOpened => "this record makes the trial call".to_owned(),
                 Change::Closed => "it works again".to_owned(),
             };
             ("circuit", code, format!("{handler} {}: {detail}", change.state()))
@@ -222,8 +222,8 @@ mod tests {
              dropped      order-created   shop.orders/2@17  id=o-17  dependency: stock service unavailable\n\
              circuit      order-created   shop.orders/2@17  id=o-17  \
              stock open: 20 attempts in a row failed (dependency): no calls for 30000 ms\n\
-             circuit      order-created   shop.orders/2@17  id=o-17  stock half-open: this record probes\n\
-             probe        order-created   shop.orders/2@17  id=o-17  probed in vain, next probe in 60000 ms  \
+             circuit      order-created   shop.orders/2@17  id=o-17  stock half-open: this record makes the trial call\n\
+             trial call   order-created   shop.orders/2@17  id=o-17  trial call failed, the next in 60000 ms  \
              dependency: stock service unavailable\n\
              circuit      order-created   shop.orders/2@17  id=o-17  stock closed: it works again\n"
         );

@@ -42,6 +42,9 @@ pub enum LoadError {
         /// Of the file.
         found: String,
     },
+    /// It is not the module that was seen when the files were looked at.
+    #[error("{} was replaced while it was loaded", .0.display())]
+    Changed(PathBuf),
     /// It is WebAssembly, but of the kind before components.
     #[error(
         "{} is a core module, not a component; build it for wasm32-wasip2, or make a component of it with \
@@ -120,7 +123,7 @@ impl LoadError {
     pub fn may_pass(&self) -> bool {
         match self {
             LoadError::Compile { error, .. } => error.may_pass(),
-            LoadError::Read { .. } | LoadError::Busy(_) | LoadError::Late { .. } => true,
+            LoadError::Read { .. } | LoadError::Changed(_) | LoadError::Busy(_) | LoadError::Late { .. } => true,
             _ => false,
         }
     }
@@ -153,8 +156,22 @@ impl Engine {
     /// # Errors
     /// See [`LoadError`]: each names the file and says what was expected.
     pub fn load(&self, spec: &Handler) -> Result<Arc<Module>, LoadError> {
+        self.load_as(spec, None)
+    }
+
+    /// As [`Engine::load`], where the file still has the digest it was `seen` with: what is
+    /// wrong with another content would be said of the wrong one.
+    ///
+    /// # Errors
+    /// See [`LoadError`].
+    pub fn load_as(&self, spec: &Handler, seen: Option<&str>) -> Result<Arc<Module>, LoadError> {
         let path = || spec.module.clone();
-        let (found, Compiled { component, size, .. }) = self.compile(&spec.module, spec.sha256)?;
+        let (bytes, digest) = self.read(&spec.module)?;
+        let found = hex(&digest);
+        if seen.is_some_and(|seen| seen != found) {
+            return Err(LoadError::Changed(path()));
+        }
+        let Compiled { component, size, .. } = self.compiled(&spec.module, spec.sha256, &bytes, digest)?;
         let export = self.export(&component, path)?;
         let ungranted = |reason| LoadError::Grant { handler: Arc::clone(&spec.name), reason };
         let grants = Grants::of(spec).map_err(ungranted)?;
@@ -187,18 +204,32 @@ impl Engine {
     /// # Errors
     /// See [`LoadError`].
     pub fn compile(&self, module: &Path, pin: Option<[u8; 32]>) -> Result<(String, Compiled), LoadError> {
-        let path = || module.to_owned();
+        let (bytes, digest) = self.read(module)?;
+        Ok((hex(&digest), self.compiled(module, pin, &bytes, digest)?))
+    }
+
+    fn read(&self, module: &Path) -> Result<(Vec<u8>, [u8; 32]), LoadError> {
         let bytes = file::read(module, self.compiler().module_size())?;
         let digest = digest::of(&bytes);
-        let found = hex(&digest);
+        Ok((bytes, digest))
+    }
+
+    fn compiled(
+        &self,
+        module: &Path,
+        pin: Option<[u8; 32]>,
+        bytes: &[u8],
+        digest: [u8; 32],
+    ) -> Result<Compiled, LoadError> {
+        let path = || module.to_owned();
         if let Some(pin) = pin
             && pin != digest
         {
-            return Err(LoadError::Digest { path: path(), expected: hex(&pin), found });
+            return Err(LoadError::Digest { path: path(), expected: hex(&pin), found: hex(&digest) });
         }
-        kind(&bytes, path)?;
-        let compiled = self.compiler().component(self.wasmtime(), &bytes, digest, module);
-        Ok((found, compiled.map_err(|error| LoadError::Compile { path: path(), error })?))
+        kind(bytes, path)?;
+        let compiled = self.compiler().component(self.wasmtime(), bytes, digest, module);
+        compiled.map_err(|error| LoadError::Compile { path: path(), error })
     }
 
     fn export(&self, component: &Component, path: impl Fn() -> PathBuf) -> Result<ComponentExportIndex, LoadError> {

@@ -27,7 +27,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, &'static str> {
     Ok(Duration::from_micros((seconds * 1e6).round() as u64))
 }
 
-/// Reads a size in bytes: a number and a unit, `B`, `KiB`, `MiB`, `GiB`
+/// Reads a size in bytes: a number and a unit, `B`, `KiB`, `MiB`, `GiB`, `TiB`, `PiB`
 /// (powers of 1024) or `KB`, `MB`, `GB` (powers of 1000); without a unit, bytes.
 ///
 /// # Errors
@@ -40,13 +40,15 @@ pub fn parse_size(text: &str) -> Result<u64, &'static str> {
         "KiB" => 1024.0,
         "MiB" => 1_048_576.0,
         "GiB" => 1_073_741_824.0,
+        "TiB" => (1_u64 << 40) as f64,
+        "PiB" => (1_u64 << 50) as f64,
         "KB" | "kB" => 1e3,
         "MB" => 1e6,
         "GB" => 1e9,
         "K" | "k" | "M" | "m" | "G" | "g" | "Ki" | "Mi" | "Gi" => {
             return Err("write the unit out, as in KiB, MiB or GiB");
         }
-        _ => return Err("the unit must be B, KiB, MiB, GiB, KB, MB or GB"),
+        _ => return Err("the unit must be B, KiB, MiB, GiB, TiB, PiB, KB, MB or GB"),
     };
     let bytes = decimal(number)? * bytes_per_unit;
     if bytes > LARGEST {
@@ -75,6 +77,8 @@ pub fn show_size(bytes: u64) -> String {
     match bytes {
         0 => "0".to_owned(),
         1 => "1 byte".to_owned(),
+        _ if bytes.is_multiple_of(1 << 50) => format!("{}PiB", bytes >> 50),
+        _ if bytes.is_multiple_of(1 << 40) => format!("{}TiB", bytes >> 40),
         _ if bytes.is_multiple_of(1 << 30) => format!("{}GiB", bytes >> 30),
         _ if bytes.is_multiple_of(1 << 20) => format!("{}MiB", bytes >> 20),
         _ if bytes.is_multiple_of(1 << 10) => format!("{}KiB", bytes >> 10),
@@ -122,9 +126,16 @@ mod tests {
 
     #[test]
     fn sizes() {
-        for (text, bytes) in
-            [("64MiB", 64 << 20), ("1MB", 1_000_000), ("1.5KiB", 1536), ("4096", 4096), ("1 GiB", 1 << 30), ("7B", 7)]
-        {
+        for (text, bytes) in [
+            ("64MiB", 64 << 20),
+            ("1MB", 1_000_000),
+            ("1.5KiB", 1536),
+            ("4096", 4096),
+            ("1 GiB", 1 << 30),
+            ("2TiB", 2 << 40),
+            ("1PiB", 1 << 50),
+            ("7B", 7),
+        ] {
             assert_eq!(parse_size(text), Ok(bytes), "{text}");
         }
         for wrong in ["", "MiB", "16MX", "16M", "-1", "0.3B", "1e9", "99999999999999999999", "64mib"] {

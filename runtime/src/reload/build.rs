@@ -34,9 +34,6 @@ pub enum BuildError {
     /// A handler's module cannot even be read.
     #[error("handler `{0}`: {1}")]
     File(Arc<str>, String),
-    /// A handler's module is not the one that was there when the files were looked at.
-    #[error("handler `{0}`: its module was replaced while it was loaded")]
-    Changed(Arc<str>),
     /// The instances that are to be ready cannot be.
     #[error("handler `{0}`: {1}")]
     WarmUp(Arc<str>, PrepareError),
@@ -59,10 +56,14 @@ impl BuildError {
         match self {
             BuildError::Handler(_, error) => error.may_pass(),
             BuildError::WarmUp(_, error) => matches!(error, PrepareError::Late { .. }),
-            BuildError::Changed(_) => true,
             // What cannot be read is looked at anew with every look at the files.
             BuildError::File(..) | BuildError::Slots { .. } => false,
         }
+    }
+
+    /// Whether a file was another one than when it was looked at.
+    pub(super) fn is_change(&self) -> bool {
+        matches!(self, BuildError::Handler(_, LoadError::Changed(_)))
     }
 }
 
@@ -129,12 +130,9 @@ impl Builder {
                 None => None,
             };
             let known = digest.and_then(|digest| self.known(spec, digest, current));
-            let load = || self.engine.load(spec).map_err(|error| BuildError::Handler(spec.name.clone(), error));
-            let module = known.map_or_else(load, Ok)?;
-            // It may belong to another release than those before it.
-            if digest.is_some_and(|digest| digest != module.digest()) {
-                return Err(BuildError::Changed(spec.name.clone()));
-            }
+            // Another content than was seen may belong to another release than the other modules.
+            let load = || self.engine.load_as(spec, digest);
+            let module = known.map_or_else(load, Ok).map_err(|error| BuildError::Handler(spec.name.clone(), error))?;
             modules.push(module);
         }
         let next = self.generation(manifest, modules, current)?;

@@ -158,10 +158,11 @@ struct Tried {
 }
 
 impl Tried {
-    /// `before`: what was tried before this.
-    fn new(content: Content, may_pass: bool, before: Option<&Tried>, now: Instant) -> Tried {
+    /// `before`: what was tried before this. `asked`: somebody asked, which makes no wait longer.
+    fn new(content: Content, may_pass: bool, asked: bool, before: Option<&Tried>, now: Instant) -> Tried {
         let before = before.filter(|before| before.content == content).and_then(|before| before.again);
-        let wait = before.map_or(AGAIN, |(_, waited)| (waited * 2).min(AGAIN_AT_MOST));
+        let longer = if asked { 1 } else { 2 };
+        let wait = before.map_or(AGAIN, |(_, waited)| (waited * longer).min(AGAIN_AT_MOST));
         Tried { content, again: may_pass.then(|| (now + wait, wait)) }
     }
 
@@ -175,11 +176,13 @@ struct Problem {
     text: String,
     /// Whether it may go without a change of the files.
     may_pass: bool,
+    /// Whether it is that they changed meanwhile.
+    changed: bool,
 }
 
 impl From<String> for Problem {
     fn from(text: String) -> Problem {
-        Problem { text, may_pass: false }
+        Problem { text, may_pass: false, changed: false }
     }
 }
 
@@ -223,6 +226,18 @@ fn hint(requests: SyncSender<Request>, hinted: Arc<AtomicBool>) -> impl Fn() -> 
     }
 }
 
+/// The callers that wait already, this one first: one look answers them all.
+fn all_who_ask(first: SyncSender<Answer>, waiting: &mut VecDeque<Request>) -> Vec<SyncSender<Answer>> {
+    let mut asking = vec![first];
+    waiting.retain(|request| {
+        if let Request::Api(answer) = request {
+            asking.push(answer.clone());
+        }
+        !matches!(request, Request::Api(_))
+    });
+    asking
+}
+
 impl Reload {
     fn run(&mut self) {
         let mut waiting = VecDeque::new();
@@ -247,10 +262,13 @@ impl Reload {
                     self.look(true);
                 }
                 Ok(Request::Api(answer)) => {
-                    tracing::info!("reload asked for by the admin API");
+                    // Not more than can wait at once: those who come meanwhile are next.
+                    waiting.extend(self.requests.try_iter().take(REQUESTS));
+                    let asking = all_who_ask(answer, &mut waiting);
+                    tracing::info!(callers = asking.len(), "reload asked for by the admin API");
                     if let Some(said) = self.look(true) {
                         // Whoever asked may have gone.
-                        _ = answer.try_send(said);
+                        asking.into_iter().for_each(|answer| _ = answer.try_send(said.clone()));
                     }
                 }
                 Ok(Request::End) | Err(RecvTimeoutError::Disconnected) => return,
@@ -330,12 +348,10 @@ impl Reload {
         }
         let mut taken = self.take_over(&content);
         for _ in 0..ANEW {
-            if taken.is_ok() {
-                break;
-            }
-            // What failed may have been written, or replaced, meanwhile.
+            let Err(problem) = &taken else { break };
+            // What failed may have been written, or replaced, meanwhile, and put back since.
             let now = self.read_at_once();
-            if now == content || self.is_current(&now) {
+            if (now == content && !problem.changed) || self.is_current(&now) {
                 break;
             }
             content = now;
@@ -348,10 +364,10 @@ impl Reload {
                 tracing::info!(generation, took = ?began.elapsed(), "generation {generation} is current: {summary}");
                 Answer::Switched(generation)
             }
-            Err(Problem { text, may_pass }) => {
+            Err(Problem { text, may_pass, .. }) => {
                 // What a module wrote or named may be in it.
                 let problems = printable(&text, PROBLEMS);
-                self.tried = Some(Tried::new(content, may_pass, self.tried.as_ref(), Instant::now()));
+                self.tried = Some(Tried::new(content, may_pass, asked, self.tried.as_ref(), Instant::now()));
                 let generation = self.parts.current.built.plan.generation;
                 tracing::error!(
                     generation,
@@ -384,7 +400,11 @@ impl Reload {
         // A defect that one module brings to light must not end all reloading.
         let built = catch_unwind(AssertUnwindSafe(|| builder.build(&manifest, &content.modules, Some(current))));
         let panicked = |_| "the host panicked while it loaded the modules; this is a defect of Outrigger".to_owned();
-        let failed = |error: BuildError| Problem { may_pass: error.may_pass(), text: error.to_string() };
+        let failed = |error: BuildError| Problem {
+            may_pass: error.may_pass(),
+            changed: error.is_change(),
+            text: error.to_string(),
+        };
         let next = built.map_err(panicked)?.map_err(failed)?;
         difference.modules(current, &next);
         let (done, answers) = sync_channel(1);
@@ -425,19 +445,37 @@ mod tests {
     fn what_failed_is_tried_again_only_where_its_reason_may_pass_and_ever_less_often() {
         let now = Instant::now();
         let hour = 60 * AGAIN;
-        let broken = Tried::new(content("a"), false, None, now);
+        let broken = Tried::new(content("a"), false, false, None, now);
         assert!(!broken.is_over(&content("a"), now + 100 * hour));
         assert!(broken.is_over(&content("b"), now), "something else is tried at once");
-        let mut tried = Tried::new(content("a"), true, Some(&broken), now);
+        let mut tried = Tried::new(content("a"), true, false, Some(&broken), now);
         let mut at = now;
         for minutes in [1, 2, 4, 8, 16, 32, 60, 60] {
             at += minutes * AGAIN;
             assert!(!tried.is_over(&content("a"), at - Duration::from_millis(1)), "{minutes}");
             assert!(tried.is_over(&content("a"), at), "{minutes}");
-            tried = Tried::new(content("a"), true, Some(&tried), at);
+            let asked = Tried::new(content("a"), true, true, Some(&tried), at);
+            assert!(asked.is_over(&content("a"), at + minutes * AGAIN), "asking makes no wait longer");
+            tried = Tried::new(content("a"), true, false, Some(&tried), at);
         }
-        let other = Tried::new(content("b"), true, Some(&tried), at);
+        let other = Tried::new(content("b"), true, false, Some(&tried), at);
         assert!(other.is_over(&content("b"), at + AGAIN), "the waits begin anew");
+    }
+
+    #[test]
+    fn one_look_answers_all_who_ask_and_the_others_stay_in_their_order() {
+        let (answers, callers): (Vec<_>, Vec<_>) = (0..3).map(|_| sync_channel(1)).unzip();
+        let mut api = answers.into_iter().map(Request::Api);
+        let Some(Request::Api(first)) = api.next() else { unreachable!() };
+        let mut waiting = VecDeque::from([Request::Signal, Request::Files, Request::End]);
+        for at in [1, 3] {
+            waiting.insert(at, api.next().unwrap());
+        }
+        for asking in all_who_ask(first, &mut waiting) {
+            asking.try_send(Answer::Unchanged(7)).unwrap();
+        }
+        assert!(callers.iter().all(|caller| caller.try_recv() == Ok(Answer::Unchanged(7))));
+        assert!(matches!(waiting.make_contiguous(), [Request::Signal, Request::Files, Request::End]));
     }
 
     #[test]

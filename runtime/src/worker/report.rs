@@ -179,7 +179,10 @@ impl Reporter {
                 counters.failed(*class);
                 counters.dropped();
             }
-            What::Circuit { handler, change, class } => self.circuit(handler, *change, *class),
+            What::Circuit { handler, change, class } => {
+                let module = observation.module.as_deref().map_or("-", short);
+                self.circuit(handler, *change, *class, observation.generation, module);
+            }
         }
         self.log(&observation);
         if let Some(observer) = &self.observer
@@ -211,7 +214,14 @@ impl Reporter {
     }
 
     /// Counts and logs a circuit's change: one line for each, whatever else is left out.
-    fn circuit(&mut self, handler: &Arc<str>, change: Change, class: Option<FailureClass>) {
+    fn circuit(
+        &mut self,
+        handler: &Arc<str>,
+        change: Change,
+        class: Option<FailureClass>,
+        generation: u64,
+        module: &str,
+    ) {
         let worker = self.worker;
         if let Some(at) = self.plan.handlers.iter().position(|planned| planned.name == *handler) {
             self.circuits[at].changed(change);
@@ -219,12 +229,14 @@ impl Reporter {
         match change {
             Change::Opened { why, length } => {
                 let class = class.map_or("-", FailureClass::as_str);
-                tracing::warn!(%handler, worker, class, open_for = ?length, "circuit open: {why}; its calls are held");
+                tracing::warn!(%handler, worker, generation, module, class, open_for = ?length, "circuit open: {why}; its calls are held");
                 self.troubles.circuit(worker, handler, Some(format!("{why}, the last with class {class}")));
             }
-            Change::HalfOpened => tracing::info!(%handler, worker, "circuit half-open: one trial call"),
+            Change::HalfOpened => {
+                tracing::info!(%handler, worker, generation, module, "circuit half-open: one trial call")
+            }
             Change::Closed => {
-                tracing::info!(%handler, worker, "circuit closed: the probe was answered; calls go on");
+                tracing::info!(%handler, worker, generation, module, "circuit closed: the trial call was answered; calls go on");
                 self.troubles.circuit(worker, handler, None);
             }
         }

@@ -144,6 +144,11 @@ impl Check<'_> {
             self.problems.error(value.at, message, "write the value that the attribute must have, begin or end with");
             return false;
         }
+        if value.value.contains('*') && value.written.is_none() {
+            let message = "a `*` stands for itself here";
+            let help = "to match what begins or ends with something, write `prefix` or `suffix`";
+            self.problems.add(Problem::warning(value.at, message).help(help));
+        }
         if !candidates.contains(&name)
             && let Some(near) = near
         {

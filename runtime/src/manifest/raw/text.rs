@@ -44,8 +44,8 @@ text!(
     /// A size, as written.
     Size,
     {
-        "description": "A number and a unit: B, KiB, MiB, GiB, KB, MB or GB; without a unit, bytes.",
+        "description": "A number and a unit: B, KiB, MiB, GiB, TiB, PiB, KB, MB or GB; without a unit, bytes.",
         "type": ["string", "integer"],
-        "pattern": r"^([0-9]+(\.[0-9]+)? ?(B|[KMG]iB|[KMG]B|kB)?|.*\$\{.+)$",
+        "pattern": r"^([0-9]+(\.[0-9]+)? ?(B|[KMGTP]iB|[KMG]B|kB)?|.*\$\{.+)$",
     }
 );

@@ -73,6 +73,7 @@ const BROKEN: &[(&str, &[(&str, &str)])] = &[
     ("other_specversion", &[("{ type: t }", "{ type: t, specversion: \"0.3\" }")]),
     ("empty_conditions", &[("{ type: t }", "{ any: [], not: {} }")]),
     ("attribute_names", &[("{ type: t }", "{ Type: t, my_ext: x, data: y, subject: \"\" }")]),
+    ("star_in_a_value", &[("{ type: t }", "{ type: shop.order.* }")]),
     ("probably_meant_type", &[("{ type: t }", "{ tpye: t }")]),
     ("dead_letters_consumed", &[("[orders]", "[orders, orders.dlq]")]),
     ("dead_letters_match_a_pattern", &[("[orders]", "[\"^audit\\\\..*\"]")]),
