@@ -40,7 +40,7 @@ fn parse_level(text: &str) -> Result<String, String> {
     }
     // A word that is no level would be the name of a module, and everything else silent.
     let is_level = |word: &str| LEVELS.contains(&word.to_ascii_lowercase().as_str());
-    let bare = |part: &&str| !part.contains(['=', ':', '[']) && !is_level(part);
+    let bare = |part: &&str| !part.is_empty() && !part.contains(['=', ':', '[']) && !is_level(part);
     if let Some(word) = text.split(',').map(str::trim).find(bare) {
         return Err(format!("`{word}` is not a level; write error, warn, info, debug, trace or off, or MODULE=LEVEL"));
     }
@@ -158,6 +158,7 @@ mod tests {
         assert!(parse_level("info").is_ok());
         assert!(parse_level("warn,outrigger::settle=debug").is_ok());
         assert!(parse_level("WARN,kafka=off").is_ok());
+        assert!(parse_level("info,").is_ok());
         assert_eq!(parse_level(""), Ok("info".to_owned()), "a variable that is set to nothing");
         for wrong in ["outrigger=loud", "loud", "warning", "info,verbose"] {
             assert!(parse_level(wrong).is_err(), "{wrong}");

@@ -87,6 +87,24 @@ fn the_store_is_one_for_all_instances_of_a_worker() {
     assert_eq!(ask(&granted(|_| {}), "kv-get", "k"), "Ok(None)", "another worker, another store");
 }
 
+/// An instance may hold 1,024 handles, and lives for a hundred times as many calls.
+#[test]
+fn what_was_asked_leaves_no_handle_behind() {
+    let pool = granted(|spec| spec.config = Some(settings(&[("a", "1")])));
+    for (what, text, answer) in [
+        ("kv-set", "k 1", "Ok(())"),
+        ("kv-get", "k", "Ok(Some(1))"),
+        ("kv-list", "", "Ok(([\"k\"], None))"),
+        ("kv-get-many", "k", "Ok([Some((\"k\", [118]))])"),
+        ("kv-delete", "k", "Ok(())"),
+        ("config", "a", "Ok(Some(\"1\"))"),
+    ] {
+        for _ in 0..1_100 {
+            assert_eq!(ask(&pool, what, text), answer);
+        }
+    }
+}
+
 #[test]
 fn the_stores_bounds_are_errors_and_not_traps() {
     let pool = granted(|_| {});

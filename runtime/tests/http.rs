@@ -56,6 +56,32 @@ fn the_number_of_requests_is_a_budget() {
     fails(refused(4), FailureClass::Budget, "HTTP request budget of 3 exceeded");
 }
 
+/// An instance may hold 1,024 handles, and lives for a hundred times as many calls.
+#[test]
+fn what_was_sent_leaves_no_handle_behind() {
+    let server = Server::start(|_, _| ok("x"));
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let origins = [server.origin(), format!("http://{nobody}")];
+    let mut spec = reaching(&[&origins[0], &origins[1]]);
+    spec.limits.http_requests = 100;
+    let pool = pool_of(&spec);
+    let elsewhere = |authority: &str| format!("GET http {authority} /");
+    for (request, answer) in [
+        (request(&server, "GET", ""), "200 x"),
+        (request(&server, "POST", "\nbody: 10"), "200 x"),
+        (elsewhere(&nobody.to_string()), "ConnectionRefused"),
+        (elsewhere("192.0.2.1"), "HttpRequestDenied"),
+    ] {
+        let many = format!("100\n{request}");
+        block_on(async {
+            for _ in 0..12 {
+                let answers = said(pool.call(call("send-many", many.clone())).await);
+                assert_eq!(answers.matches(answer).count(), 100, "{answers}");
+            }
+        });
+    }
+}
+
 #[test]
 fn request_bytes_are_a_budget() {
     let server = Server::start(|_, _| ok("x"));

@@ -95,6 +95,25 @@ fn every_budget_is_named_with_its_size() {
     fails(small, FailureClass::Budget, "input budget of 1000 bytes exceeded");
 }
 
+/// An instance may hold 1,024 handles, and lives for a hundred times as many calls.
+#[test]
+fn what_was_used_leaves_no_handle_behind() {
+    let pool = pool(|_| ());
+    for (what, data, answer) in [
+        ("print", "a line", "done"),
+        ("log", "a line", "done"),
+        ("random", "8", "8"),
+        ("sleep", "1", "done"),
+        ("powers", "", "nothing"),
+    ] {
+        block_on(async {
+            for _ in 0..1_100 {
+                assert_eq!(said(pool.call(call(what, data)).await), answer);
+            }
+        });
+    }
+}
+
 #[test]
 fn a_denial_that_the_guest_copes_with_is_no_failure() {
     assert_eq!(said(once(|_| (), "polite-memory", b"")), "refused");

@@ -66,14 +66,18 @@ pub(in crate::invoke) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::
         "handle",
         |mut store: StoreContextMut<'_, Guest>, (request, options): (Request, Options)| -> Sent {
             let guest = store.data_mut();
-            if !guest.http.as_ref().is_some_and(Outgoing::may_send) {
+            // The crate (48.0.8) reads the options, which are given to it, and leaves them in the
+            // table: an instance would be out of handles after a thousand requests.
+            let left = options.as_ref().map(|options| Resource::<RequestOptions>::new_own(options.rep()));
+            let sent = if guest.http.as_ref().is_some_and(Outgoing::may_send) {
+                let sent = guest.http().handle(request, options);
+                sent.map_or_else(|error| error.downcast().map(Err), |response| Ok(Ok(response)))?
+            } else {
                 guest.http().table.delete(request)?;
-                return Ok((Err(ErrorCode::HttpRequestDenied),));
-            }
-            Ok((match guest.http().handle(request, options) {
-                Ok(response) => Ok(response),
-                Err(error) => Err(error.downcast()?),
-            },))
+                Err(ErrorCode::HttpRequestDenied)
+            };
+            left.map(|left| guest.http().table.delete(left)).transpose()?;
+            Ok((sent,))
         },
     )?;
     linker.allow_shadowing(false);
