@@ -60,11 +60,6 @@ impl BuildError {
             BuildError::File(..) | BuildError::Slots { .. } => false,
         }
     }
-
-    /// Whether a file was another one than when it was looked at.
-    pub(super) fn is_change(&self) -> bool {
-        matches!(self, BuildError::Handler(_, LoadError::Changed(_)))
-    }
 }
 
 /// A generation with its modules.

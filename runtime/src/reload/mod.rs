@@ -12,7 +12,9 @@
 mod build;
 mod difference;
 mod files;
+mod requests;
 mod status;
+mod tried;
 mod watch;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -20,12 +22,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 pub use build::{BuildError, Builder, Current};
 pub use difference::{Difference, difference};
+pub use requests::Handle;
 pub use status::{Answer, Status};
 
 use crate::manifest::{Diagnostic, Manifest};
@@ -34,6 +37,8 @@ use crate::probes::Health;
 use crate::settle::reason::printable;
 use crate::source::Order;
 use files::Files;
+use requests::{REQUESTS, Request, all_who_ask, hint};
+use tried::Tried;
 use watch::Watch;
 
 /// How often the files are looked at though nothing was said of them: file systems
@@ -48,13 +53,6 @@ const RESTLESS: Duration = Duration::from_secs(1);
 const PROBLEMS: usize = 8 << 10;
 /// Files that change while they are looked at or loaded are looked at again at once, so often.
 const ANEW: usize = 3;
-/// What failed for a reason that may pass is tried again after this time, then after twice
-/// as long, and so on up to an hour, without anybody asking.
-const AGAIN: Duration = Duration::from_secs(60);
-const AGAIN_AT_MOST: Duration = Duration::from_secs(3_600);
-/// Requests that wait for their turn; more are refused.
-const REQUESTS: usize = 16;
-
 /// Reads the manifest anew: it and its warnings, or every problem of it.
 pub type Read = Arc<dyn Fn() -> Result<(Manifest, Vec<Diagnostic>), Vec<Diagnostic>> + Send + Sync>;
 
@@ -65,52 +63,6 @@ pub struct Sources {
     pub path: PathBuf,
     /// Reads it.
     pub read: Read,
-}
-
-/// Why a reload is asked for.
-enum Request {
-    /// Something in a watched folder changed: perhaps nothing that matters.
-    Files,
-    /// SIGHUP.
-    Signal,
-    /// The admin API, which waits for the answer.
-    Api(SyncSender<Answer>),
-    /// The process, or at least this sidecar, ends.
-    End,
-}
-
-/// Asks the reload thread. Cheap to clone.
-#[derive(Clone)]
-pub struct Handle {
-    requests: SyncSender<Request>,
-    status: Status,
-}
-
-impl Handle {
-    /// Asks for a reload, as SIGHUP does; the answer goes to log and status.
-    pub fn signal(&self) {
-        // Full: then reloads are waiting already, and they read what is there when they begin.
-        _ = self.requests.try_send(Request::Signal);
-    }
-
-    /// Reloads and waits for the answer: as long as compiling takes. `None` where too
-    /// many others wait, or the process ends.
-    pub fn reload(&self) -> Option<Answer> {
-        let (answer, answers) = sync_channel(1);
-        self.requests.try_send(Request::Api(answer)).ok()?;
-        answers.recv().ok()
-    }
-
-    /// Ends the thread, after what it does now.
-    pub fn end(&self) {
-        // Full: then it ends with the polling thread, which takes no generation any more.
-        _ = self.requests.try_send(Request::End);
-    }
-
-    /// What is current, and how the last reload ended.
-    pub fn status(&self) -> &Status {
-        &self.status
-    }
 }
 
 /// What the reload thread is made of.
@@ -150,39 +102,16 @@ struct Reload {
     status: Status,
 }
 
-/// What was tried last and failed: as long as it stays that, it is not tried again.
-struct Tried {
-    content: Content,
-    /// Unless the reason may pass: then at this time, and after twice the wait.
-    again: Option<(Instant, Duration)>,
-}
-
-impl Tried {
-    /// `before`: what was tried before this. `asked`: somebody asked, which makes no wait longer.
-    fn new(content: Content, may_pass: bool, asked: bool, before: Option<&Tried>, now: Instant) -> Tried {
-        let before = before.filter(|before| before.content == content).and_then(|before| before.again);
-        let longer = if asked { 1 } else { 2 };
-        let wait = before.map_or(AGAIN, |(_, waited)| (waited * longer).min(AGAIN_AT_MOST));
-        Tried { content, again: may_pass.then(|| (now + wait, wait)) }
-    }
-
-    fn is_over(&self, content: &Content, now: Instant) -> bool {
-        self.content != *content || self.again.is_some_and(|(at, _)| now >= at)
-    }
-}
-
 /// Why a change is not taken over.
 struct Problem {
     text: String,
     /// Whether it may go without a change of the files.
     may_pass: bool,
-    /// Whether it is that they changed meanwhile.
-    changed: bool,
 }
 
 impl From<String> for Problem {
     fn from(text: String) -> Problem {
-        Problem { text, may_pass: false, changed: false }
+        Problem { text, may_pass: false }
     }
 }
 
@@ -205,37 +134,6 @@ pub fn start(parts: Parts) -> std::io::Result<Handle> {
         reload.run();
     })?;
     Ok(handle)
-}
-
-/// What is told that files changed; false: nobody listens any more. Of several hints that
-/// wait one is as good as all, and they leave room for who asks for a reload.
-fn hint(requests: SyncSender<Request>, hinted: Arc<AtomicBool>) -> impl Fn() -> bool {
-    move || {
-        if hinted.swap(true, Ordering::AcqRel) {
-            return true;
-        }
-        match requests.try_send(Request::Files) {
-            Ok(()) => true,
-            Err(TrySendError::Full(_)) => {
-                // Those who wait look at the files too.
-                hinted.store(false, Ordering::Release);
-                true
-            }
-            Err(TrySendError::Disconnected(_)) => false,
-        }
-    }
-}
-
-/// The callers that wait already, this one first: one look answers them all.
-fn all_who_ask(first: SyncSender<Answer>, waiting: &mut VecDeque<Request>) -> Vec<SyncSender<Answer>> {
-    let mut asking = vec![first];
-    waiting.retain(|request| {
-        if let Request::Api(answer) = request {
-            asking.push(answer.clone());
-        }
-        !matches!(request, Request::Api(_))
-    });
-    asking
 }
 
 impl Reload {
@@ -262,8 +160,8 @@ impl Reload {
                     self.look(true);
                 }
                 Ok(Request::Api(answer)) => {
-                    // Not more than can wait at once: those who come meanwhile are next.
-                    waiting.extend(self.requests.try_iter().take(REQUESTS));
+                    // Not more than may wait: those who come meanwhile are next.
+                    waiting.extend(self.requests.try_iter().take(REQUESTS.saturating_sub(waiting.len())));
                     let asking = all_who_ask(answer, &mut waiting);
                     tracing::info!(callers = asking.len(), "reload asked for by the admin API");
                     if let Some(said) = self.look(true) {
@@ -348,10 +246,12 @@ impl Reload {
         }
         let mut taken = self.take_over(&content);
         for _ in 0..ANEW {
-            let Err(problem) = &taken else { break };
-            // What failed may have been written, or replaced, meanwhile, and put back since.
+            if taken.is_ok() {
+                break;
+            }
+            // What failed may have been written, or replaced, meanwhile.
             let now = self.read_at_once();
-            if (now == content && !problem.changed) || self.is_current(&now) {
+            if now == content || self.is_current(&now) {
                 break;
             }
             content = now;
@@ -364,7 +264,7 @@ impl Reload {
                 tracing::info!(generation, took = ?began.elapsed(), "generation {generation} is current: {summary}");
                 Answer::Switched(generation)
             }
-            Err(Problem { text, may_pass, .. }) => {
+            Err(Problem { text, may_pass }) => {
                 // What a module wrote or named may be in it.
                 let problems = printable(&text, PROBLEMS);
                 self.tried = Some(Tried::new(content, may_pass, asked, self.tried.as_ref(), Instant::now()));
@@ -400,11 +300,7 @@ impl Reload {
         // A defect that one module brings to light must not end all reloading.
         let built = catch_unwind(AssertUnwindSafe(|| builder.build(&manifest, &content.modules, Some(current))));
         let panicked = |_| "the host panicked while it loaded the modules; this is a defect of Outrigger".to_owned();
-        let failed = |error: BuildError| Problem {
-            may_pass: error.may_pass(),
-            changed: error.is_change(),
-            text: error.to_string(),
-        };
+        let failed = |error: BuildError| Problem { may_pass: error.may_pass(), text: error.to_string() };
         let next = built.map_err(panicked)?.map_err(failed)?;
         difference.modules(current, &next);
         let (done, answers) = sync_channel(1);
@@ -431,74 +327,4 @@ fn render(problems: &[Diagnostic]) -> String {
     };
     let errors = problems.iter().filter(|problem| problem.severity == crate::manifest::Severity::Error);
     errors.map(one).collect::<Vec<_>>().join("; ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn content(text: &str) -> Content {
-        Content { manifest: Err(text.to_owned()), modules: BTreeMap::new() }
-    }
-
-    #[test]
-    fn what_failed_is_tried_again_only_where_its_reason_may_pass_and_ever_less_often() {
-        let now = Instant::now();
-        let hour = 60 * AGAIN;
-        let broken = Tried::new(content("a"), false, false, None, now);
-        assert!(!broken.is_over(&content("a"), now + 100 * hour));
-        assert!(broken.is_over(&content("b"), now), "something else is tried at once");
-        let mut tried = Tried::new(content("a"), true, false, Some(&broken), now);
-        let mut at = now;
-        for minutes in [1, 2, 4, 8, 16, 32, 60, 60] {
-            at += minutes * AGAIN;
-            assert!(!tried.is_over(&content("a"), at - Duration::from_millis(1)), "{minutes}");
-            assert!(tried.is_over(&content("a"), at), "{minutes}");
-            let asked = Tried::new(content("a"), true, true, Some(&tried), at);
-            assert!(asked.is_over(&content("a"), at + minutes * AGAIN), "asking makes no wait longer");
-            tried = Tried::new(content("a"), true, false, Some(&tried), at);
-        }
-        let other = Tried::new(content("b"), true, false, Some(&tried), at);
-        assert!(other.is_over(&content("b"), at + AGAIN), "the waits begin anew");
-    }
-
-    #[test]
-    fn one_look_answers_all_who_ask_and_the_others_stay_in_their_order() {
-        let (answers, callers): (Vec<_>, Vec<_>) = (0..3).map(|_| sync_channel(1)).unzip();
-        let mut api = answers.into_iter().map(Request::Api);
-        let Some(Request::Api(first)) = api.next() else { unreachable!() };
-        let mut waiting = VecDeque::from([Request::Signal, Request::Files, Request::End]);
-        for at in [1, 3] {
-            waiting.insert(at, api.next().unwrap());
-        }
-        for asking in all_who_ask(first, &mut waiting) {
-            asking.try_send(Answer::Unchanged(7)).unwrap();
-        }
-        assert!(callers.iter().all(|caller| caller.try_recv() == Ok(Answer::Unchanged(7))));
-        assert!(matches!(waiting.make_contiguous(), [Request::Signal, Request::Files, Request::End]));
-    }
-
-    #[test]
-    fn hints_leave_room_for_those_who_ask() {
-        let (requests, receiver) = sync_channel(REQUESTS);
-        let hinted = Arc::new(AtomicBool::new(false));
-        let hint = hint(requests.clone(), hinted.clone());
-        for _ in 0..3 * REQUESTS {
-            assert!(hint());
-        }
-        assert!(matches!(receiver.try_recv(), Ok(Request::Files)));
-        assert!(receiver.try_recv().is_err(), "one stands for all");
-        hinted.store(false, Ordering::Release);
-        assert!(hint() && receiver.try_recv().is_ok(), "what comes after it was taken is told again");
-        hinted.store(false, Ordering::Release);
-        for _ in 0..REQUESTS {
-            requests.try_send(Request::Signal).unwrap();
-        }
-        assert!(hint(), "those who wait look at the files too");
-        receiver.try_iter().for_each(drop);
-        assert!(hint() && receiver.try_recv().is_ok());
-        drop(receiver);
-        hinted.store(false, Ordering::Release);
-        assert!(!hint());
-    }
 }

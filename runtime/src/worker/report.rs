@@ -179,10 +179,7 @@ impl Reporter {
                 counters.failed(*class);
                 counters.dropped();
             }
-            What::Circuit { handler, change, class } => {
-                let module = observation.module.as_deref().map_or("-", short);
-                self.circuit(handler, *change, *class, observation.generation, module);
-            }
+            What::Circuit { handler, change, class } => self.circuit(&observation, handler, *change, *class),
         }
         self.log(&observation);
         if let Some(observer) = &self.observer
@@ -214,15 +211,9 @@ impl Reporter {
     }
 
     /// Counts and logs a circuit's change: one line for each, whatever else is left out.
-    fn circuit(
-        &mut self,
-        handler: &Arc<str>,
-        change: Change,
-        class: Option<FailureClass>,
-        generation: u64,
-        module: &str,
-    ) {
-        let worker = self.worker;
+    fn circuit(&mut self, observation: &Observation, handler: &Arc<str>, change: Change, class: Option<FailureClass>) {
+        let (worker, generation) = (self.worker, observation.generation);
+        let module = observation.module.as_deref().map_or("-", short);
         if let Some(at) = self.plan.handlers.iter().position(|planned| planned.name == *handler) {
             self.circuits[at].changed(change);
         }
